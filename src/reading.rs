@@ -1,0 +1,12 @@
+//! Values we trust: what decoding yields after every identifier, time and unit was checked once.
+
+pub mod ids;
+pub mod passage;
+pub mod plate;
+pub mod time;
+pub mod vin;
+
+pub use ids::{DeviceId, RecordId, StationId};
+pub use plate::{Plate, PlateColor, PlateKey};
+pub use time::Timestamp;
+pub use vin::Vin;

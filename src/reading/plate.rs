@@ -1,0 +1,392 @@
+//! Vehicle number plates: normalised, checked against the forms of GA 36, and packed into one word.
+//!
+//! The plate *and its colour* identify a vehicle (a blue and a yellow 鲁C12345 can both exist), so the key is both.
+//! The same normalisation serves imports and look-ups; it never turns one legal character into another. `O` and `I`
+//! are not in any legal plate, and which character the camera meant by them is a guess that is not made here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// One character of the plate alphabet: 1..=10 digits, 11..=36 letters, then provinces, then suffixes; 0 is "none".
+type Symbol = u8;
+
+const PROVINCES: [char; 31] = [
+    '京', '津', '沪', '渝', '冀', '豫', '云', '辽', '黑', '湘', '皖', '鲁', '新', '苏', '浙', '赣', '鄂', '桂', '甘',
+    '晋', '蒙', '陕', '吉', '闽', '贵', '粤', '青', '藏', '川', '宁', '琼',
+];
+const SUFFIXES: [char; 10] = ['挂', '学', '警', '港', '澳', '领', '使', '应', '急', '临'];
+
+const FIRST_LETTER: Symbol = 11;
+const FIRST_PROVINCE: Symbol = 37;
+const FIRST_SUFFIX: Symbol = FIRST_PROVINCE + 31;
+const BITS: u32 = 7;
+const MAX_SYMBOLS: usize = 8;
+
+/// A plate of a form that GA 36 knows, packed: eight characters of seven bits, first character highest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Plate(u64);
+
+/// Why a text is not a plate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlateError {
+    #[error("plate is empty")]
+    Empty,
+    #[error("plate has more than {MAX_SYMBOLS} characters")]
+    TooLong,
+    #[error("plate holds a character that no plate has")]
+    UnknownCharacter,
+    #[error("plate has the form of no kind in GA 36")]
+    ImpossibleForm,
+}
+
+impl Plate {
+    /// Normalises (full width to half width, lower case to upper, separators dropped) and checks the form.
+    pub fn parse(text: &str) -> Result<Self, PlateError> {
+        let mut symbols = [0; MAX_SYMBOLS];
+        let mut length = 0;
+        for character in text.chars() {
+            let Some(character) = normalise(character) else { continue };
+            let symbol = symbol_of(character).ok_or(PlateError::UnknownCharacter)?;
+            *symbols.get_mut(length).ok_or(PlateError::TooLong)? = symbol;
+            length += 1;
+        }
+        let used = symbols.get(..length).unwrap_or_default();
+        if used.is_empty() {
+            return Err(PlateError::Empty);
+        }
+        if !form_is_known(used) {
+            return Err(PlateError::ImpossibleForm);
+        }
+        Ok(Self(symbols.iter().fold(0, |word, &s| (word << BITS) | u64::from(s))))
+    }
+
+    /// The packed characters; 56 bits.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The characters in order.
+    pub fn characters(self) -> impl Iterator<Item = char> {
+        (0..MAX_SYMBOLS as u32)
+            .rev()
+            .map(move |place| ((self.0 >> (place * BITS)) & 0x7f) as Symbol)
+            .filter_map(character_of)
+    }
+}
+
+impl fmt::Display for Plate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.characters().try_for_each(|c| fmt::Write::write_char(f, c))
+    }
+}
+
+/// Logs must hold no plates, so `Debug` shows that there is one and not which.
+impl fmt::Debug for Plate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plate(..)")
+    }
+}
+
+impl Serialize for Plate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Colour of the plate's ground. Codes of foreign tables (JT/T 697.7, GA/T 1400, ETC) are mapped at the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum PlateColor {
+    Unknown = 0,
+    Blue = 1,
+    Yellow = 2,
+    /// Gradient green: small new-energy vehicle.
+    Green = 3,
+    /// Two-tone: large new-energy vehicle.
+    YellowGreen = 4,
+    White = 5,
+    Black = 6,
+    Other = 7,
+}
+
+impl PlateColor {
+    pub const ALL: [PlateColor; 8] = [
+        PlateColor::Unknown,
+        PlateColor::Blue,
+        PlateColor::Yellow,
+        PlateColor::Green,
+        PlateColor::YellowGreen,
+        PlateColor::White,
+        PlateColor::Black,
+        PlateColor::Other,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            PlateColor::Unknown => "unknown",
+            PlateColor::Blue => "blue",
+            PlateColor::Yellow => "yellow",
+            PlateColor::Green => "green",
+            PlateColor::YellowGreen => "yellow_green",
+            PlateColor::White => "white",
+            PlateColor::Black => "black",
+            PlateColor::Other => "other",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|colour| colour.name() == name)
+    }
+
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+impl fmt::Display for PlateColor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What identifies a vehicle on the road: plate and colour in one word of 60 bits, so it is a positive `bigint` too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlateKey(u64);
+
+impl PlateKey {
+    pub fn new(plate: Plate, colour: PlateColor) -> Self {
+        Self((u64::from(colour as u8) << (BITS * MAX_SYMBOLS as u32)) | plate.0)
+    }
+
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The form stored in `bigint` columns.
+    pub const fn as_i64(self) -> i64 {
+        self.0 as i64
+    }
+
+    /// Takes back what [`PlateKey::as_i64`] gave; `None` for any other number.
+    pub fn from_i64(value: i64) -> Option<Self> {
+        let bits = u64::try_from(value).ok()?;
+        PlateColor::from_code((bits >> (BITS * MAX_SYMBOLS as u32)).try_into().ok()?)?;
+        let key = Self(bits);
+        (key.plate().0 != 0).then_some(key)
+    }
+
+    pub const fn plate(self) -> Plate {
+        Plate(self.0 & ((1 << (BITS * MAX_SYMBOLS as u32)) - 1))
+    }
+
+    pub fn colour(self) -> PlateColor {
+        PlateColor::from_code((self.0 >> (BITS * MAX_SYMBOLS as u32)) as u8).unwrap_or(PlateColor::Unknown)
+    }
+}
+
+/// `鲁C12345:yellow`, the key of events and of subjects.
+impl fmt::Display for PlateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.plate(), self.colour())
+    }
+}
+
+impl fmt::Debug for PlateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlateKey(..)")
+    }
+}
+
+/// `None` for a separator; otherwise the character in half width and upper case.
+fn normalise(character: char) -> Option<char> {
+    let half = match character {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(character as u32 - 0xfee0).unwrap_or(character),
+        other => other,
+    };
+    match half {
+        ' ' | '\u{3000}' | '\t' | '.' | '-' | '_' | '·' | '•' | '・' | '‧' | '∙' | '⋅' | '．' => None,
+        other => Some(other.to_ascii_uppercase()),
+    }
+}
+
+fn symbol_of(character: char) -> Option<Symbol> {
+    match character {
+        '0'..='9' => Some(character as u8 - b'0' + 1),
+        'A'..='Z' => Some(character as u8 - b'A' + FIRST_LETTER),
+        other if other.is_ascii() => None,
+        other => {
+            let of = |table: &[char]| table.iter().position(|&c| c == other).and_then(|i| Symbol::try_from(i).ok());
+            of(&PROVINCES).map(|i| i + FIRST_PROVINCE).or_else(|| of(&SUFFIXES).map(|i| i + FIRST_SUFFIX))
+        }
+    }
+}
+
+fn character_of(symbol: Symbol) -> Option<char> {
+    match symbol {
+        0 => None,
+        1..FIRST_LETTER => Some((b'0' + symbol - 1) as char),
+        FIRST_LETTER..FIRST_PROVINCE => Some((b'A' + symbol - FIRST_LETTER) as char),
+        FIRST_PROVINCE..FIRST_SUFFIX => PROVINCES.get(usize::from(symbol - FIRST_PROVINCE)).copied(),
+        _ => SUFFIXES.get(usize::from(symbol - FIRST_SUFFIX)).copied(),
+    }
+}
+
+fn is_digit(s: Symbol) -> bool {
+    (1..FIRST_LETTER).contains(&s)
+}
+
+/// A letter that plates use: all but `I` and `O`.
+fn is_letter(s: Symbol) -> bool {
+    (FIRST_LETTER..FIRST_PROVINCE).contains(&s) && !is_char(s, 'I') && !is_char(s, 'O')
+}
+
+fn is_alphanumeric(s: Symbol) -> bool {
+    is_digit(s) || is_letter(s)
+}
+
+fn is_province(s: Symbol) -> bool {
+    (FIRST_PROVINCE..FIRST_SUFFIX).contains(&s)
+}
+
+fn is_char(s: Symbol, character: char) -> bool {
+    character_of(s) == Some(character)
+}
+
+fn all(symbols: &[Symbol], class: fn(Symbol) -> bool) -> bool {
+    symbols.iter().all(|&s| class(s))
+}
+
+/// The letters that mark new-energy plates (GA 36-2018): D A B C E pure electric, F G H J K other.
+fn is_new_energy_letter(s: Symbol) -> bool {
+    "DABCEFGHJK".chars().any(|c| is_char(s, c))
+}
+
+/// The forms of GA 36 and of the military, armed-police and consular plates, by DOMAIN table G.1.
+fn form_is_known(symbols: &[Symbol]) -> bool {
+    match *symbols {
+        // Ordinary P L X5; small new-energy P L N X D4; large new-energy P L D5 N.
+        [p, l, ref rest @ ..] if is_province(p) && is_letter(l) => civil_form(p, l, rest),
+        // Consulate P D5 领.
+        [p, ref digits @ .., end] if is_province(p) && digits.len() == 5 && is_char(end, '领') => {
+            all(digits, is_digit)
+        }
+        // Embassy D6 使 and the older 使 D6.
+        [ref digits @ .., end] if is_char(end, '使') => digits.len() == 6 && all(digits, is_digit),
+        [first, ref digits @ ..] if is_char(first, '使') => digits.len() == 6 && all(digits, is_digit),
+        // Armed police WJ P X5.
+        [w, j, p, ref rest @ ..] if is_char(w, 'W') && is_char(j, 'J') && is_province(p) => {
+            rest.len() == 5 && all(rest, is_alphanumeric)
+        }
+        // Military L2 X5.
+        [a, b, ref rest @ ..] if is_letter(a) && is_letter(b) => rest.len() == 5 && all(rest, is_alphanumeric),
+        _ => false,
+    }
+}
+
+fn civil_form(province: Symbol, letter: Symbol, rest: &[Symbol]) -> bool {
+    match *rest {
+        ref five @ [_, _, _, _, _] if all(five, is_alphanumeric) => true,
+        [ref four @ .., end] if four.len() == 4 && is_char(end, '领') => all(four, is_digit),
+        [ref four @ .., end] if four.len() == 4 && ['挂', '学', '警', '临'].iter().any(|&c| is_char(end, c)) => {
+            all(four, is_alphanumeric)
+        }
+        [ref four @ .., end] if four.len() == 4 && ['港', '澳'].iter().any(|&c| is_char(end, c)) => {
+            is_char(province, '粤') && is_char(letter, 'Z') && all(four, is_alphanumeric)
+        }
+        [ref four @ .., a, b] if four.len() == 4 && is_char(a, '应') && is_char(b, '急') => {
+            (is_char(letter, 'X') || is_char(letter, 'S')) && all(four, is_digit)
+        }
+        [ref five @ .., end] if five.len() == 5 && is_char(end, '临') => all(five, is_alphanumeric),
+        [kind, x, ref four @ ..] if four.len() == 4 && is_new_energy_letter(kind) && all(four, is_digit) => {
+            is_alphanumeric(x)
+        }
+        [ref five @ .., kind] if five.len() == 5 => all(five, is_digit) && is_new_energy_letter(kind),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn legal_forms() {
+        for text in [
+            "鲁C12345",
+            "鲁CD12345",
+            "鲁C12345D",
+            "鲁CF123挂",
+            "鲁C1234学",
+            "鲁C1234警",
+            "粤Z1234港",
+            "粤ZAB12澳",
+            "123456使",
+            "使123456",
+            "沪12345领",
+            "沪A1234领",
+            "WJ鲁12345",
+            "VA12345",
+            "鲁X1234应急",
+            "鲁C12345临",
+        ] {
+            let plate = Plate::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(plate.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn impossible_forms() {
+        for (text, error) in [
+            ("", PlateError::Empty),
+            (" - ", PlateError::Empty),
+            ("鲁C123", PlateError::ImpossibleForm),
+            ("鲁CO2345", PlateError::ImpossibleForm),
+            ("鲁I12345", PlateError::ImpossibleForm),
+            ("鲁C1234567", PlateError::TooLong),
+            ("車C12345", PlateError::UnknownCharacter),
+            ("鲁C1234\0", PlateError::UnknownCharacter),
+            ("12345", PlateError::ImpossibleForm),
+            ("湘Z1234港", PlateError::ImpossibleForm),
+        ] {
+            assert_eq!(Plate::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn normalisation() {
+        let plain = Plate::parse("鲁C12345").expect("legal");
+        for text in ["鲁c12345", "鲁C·12345", "鲁 C-12345", "鲁Ｃ１２３４５", "鲁C.123 45"] {
+            assert_eq!(Plate::parse(text), Ok(plain), "{text}");
+        }
+    }
+
+    #[test]
+    fn colour_is_part_of_the_key() {
+        let plate = Plate::parse("鲁C12345").expect("legal");
+        let blue = PlateKey::new(plate, PlateColor::Blue);
+        let yellow = PlateKey::new(plate, PlateColor::Yellow);
+        assert_ne!(blue, yellow);
+        assert_eq!(yellow.to_string(), "鲁C12345:yellow");
+        assert_eq!((yellow.plate(), yellow.colour()), (plate, PlateColor::Yellow));
+        assert_eq!(PlateKey::from_i64(yellow.as_i64()), Some(yellow));
+        assert_eq!(PlateKey::from_i64(-1), None);
+        assert_eq!(PlateKey::from_i64(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_survives_the_round_trip(text in "\\PC{0,12}") {
+            if let Ok(plate) = Plate::parse(&text) {
+                prop_assert_eq!(Plate::parse(&plate.to_string()), Ok(plate));
+            }
+        }
+
+        #[test]
+        fn ordinary_plates_pack_and_unpack(text in "[京津沪鲁粤琼][A-HJ-NP-Z][A-HJ-NP-Z0-9]{5}") {
+            prop_assert_eq!(Plate::parse(&text).expect("legal").to_string(), text);
+        }
+    }
+}
