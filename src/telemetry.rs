@@ -1,1 +1,3 @@
-//! TO BE WRITTEN
+//! Logs and metrics.
+
+pub mod metrics;

@@ -1,1 +1,3 @@
-//! TO BE WRITTEN
+//! Whose vehicle it is and which lists it is on.
+
+pub mod facts;
