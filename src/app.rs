@@ -1,1 +1,467 @@
-//! TO BE WRITTEN
+//! The service: what is started in which order, and how it stops.
+//!
+//! HTTP comes first, so that an operator can watch everything else come up, and goes last. The database comes next, waited
+//! for with patience; then what is known (register, lists, zones), the relay, the evaluator, the writers, and at the very
+//! end the MQTT session: nothing is taken from the broker before there is somebody to commit it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, Notify, watch},
+    task::JoinSet,
+};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{
+        self,
+        readiness::{Board, Condition, Part},
+    },
+    config::Config,
+    evaluate::evaluator::Evaluator,
+    ingest::{self, Ingest, LeaseArgs, Slots, StartArgs},
+    judge::RuleBook,
+    pipeline::{
+        assemble::Assembler,
+        writer::{Progress, Shared, Writer},
+    },
+    publish::{self, status::KafkaLink},
+    reading::Timestamp,
+    shutdown::Steps,
+    store::{
+        connect::{Backoff, Connector},
+        housekeeping,
+        migrate::{self, Flavour},
+    },
+    telemetry::{self, Books, Meters, books::MessageBook},
+    vehicle::{database::Link, knowledge::KnowledgeHandle, watch as register},
+};
+
+/// A notification can be missed; the versions are looked at this often as well.
+const KNOWLEDGE_POLL: Duration = Duration::from_secs(15);
+
+/// Events that are out stay readable over HTTP for thirty days.
+const EVENTS_KEPT_SECONDS: i64 = 30 * 86_400;
+
+/// The service while it runs.
+pub struct App {
+    pub http: SocketAddr,
+    pub books: Arc<Books>,
+    pub board: Arc<Board>,
+    config: Config,
+    ingest: Arc<Ingest>,
+    writers: JoinSet<bool>,
+    abandon: CancellationToken,
+    /// What only follows: evaluator, housekeeping, knowledge watch, status.
+    followers: JoinSet<()>,
+    stop_followers: CancellationToken,
+    relay: Arc<publish::Relay>,
+    api: api::Running,
+    metrics: telemetry::metrics::Handle,
+}
+
+/// How the service ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Everything taken was committed and acknowledged, and every step ended in time.
+    pub clean: bool,
+    /// Both books of every source balance.
+    pub balanced: bool,
+}
+
+/// The names of the sources, and after them that of topics that belong to none.
+pub fn source_names(config: &Config) -> Vec<String> {
+    config.source.iter().map(|source| source.name.clone()).chain([ingest::UNKNOWN.to_owned()]).collect()
+}
+
+/// The pure part of the pipeline with everything that is known now; for commands that work without the service.
+pub async fn assembler(config: &Config, connector: &Connector) -> anyhow::Result<Assembler> {
+    let rules = Arc::new(RuleBook::load(config.judge.clone())?);
+    let knowledge = KnowledgeHandle::default();
+    register::refresh_once(&mut connector.connect("knowledge").await?, &knowledge).await?;
+    Ok(Assembler::new(config.source.clone(), knowledge, rules, config.mqtt.max_payload_bytes as usize))
+}
+
+impl App {
+    /// Starts everything; `None` when `cancel` came before the database was there.
+    ///
+    /// # Errors
+    /// What no patience mends: a port in use, a wrong file, a schema newer than this program.
+    pub async fn start(config: Config, cancel: &CancellationToken) -> anyhow::Result<Option<Self>> {
+        let rules = Arc::new(RuleBook::load(config.judge.clone())?);
+        let connector = Connector::new(&config.database)?;
+        let listener = TcpListener::bind(config.http.listen)
+            .await
+            .with_context(|| format!("listen on http.listen = {}", config.http.listen))?;
+        let sources = source_names(&config);
+        let books = Arc::new(Books::new(sources.iter().map(String::as_str)));
+        let metrics = telemetry::metrics::install(Arc::clone(&books))?;
+        let meters = Arc::new(Meters::register(Arc::clone(&books)));
+        let stop_followers = CancellationToken::new();
+        metrics.spawn_upkeep(stop_followers.clone());
+        let board = Arc::new(Board::new([
+            (Part::Broker, true),
+            (Part::Database, true),
+            (Part::Lists, true),
+            (Part::Kafka, config.kafka.is_some()),
+        ]));
+        let new_events = Arc::new(Notify::new());
+        let state = api::State {
+            pool: connector.pool(usize::from(config.database.read_connections)),
+            books: Arc::clone(&books),
+            metrics: metrics.clone(),
+            readiness: Arc::clone(&board),
+            new_events: Arc::clone(&new_events),
+        };
+        let api = api::serve(listener, state)?;
+
+        let Some(flavour) = bring_up_database(&config, &connector, &board, cancel).await? else { return Ok(None) };
+        let mut followers = JoinSet::new();
+        let knowledge = KnowledgeHandle::default();
+        let Some(()) = load_knowledge(&knowledge, &connector, &board, cancel).await else { return Ok(None) };
+        let link = Link::of(&config.database)?;
+        followers.spawn(register::run(link, knowledge.clone(), KNOWLEDGE_POLL, stop_followers.clone()));
+
+        let sessions = {
+            let connector = connector.clone();
+            publish::Sessions::new(move |on_message| {
+                let connector = connector.clone();
+                async move { connector.open("relay", on_message).await }
+            })
+        };
+        let relay = Arc::new(publish::start(sessions, config.kafka.as_ref(), Arc::clone(&meters), Arc::clone(&books)));
+        let evaluator = Evaluator::new(connector.clone(), Arc::clone(&rules), Arc::clone(&meters), {
+            let relay = Arc::clone(&relay);
+            Box::new(move || relay.nudge())
+        });
+        followers.spawn(Arc::clone(&evaluator).run(stop_followers.clone()));
+        followers.spawn(keep_house(connector.clone(), flavour, config.clone(), stop_followers.clone()));
+
+        let instance = instance_name(&config);
+        let slots = Slots::Leased(Box::new(LeaseArgs {
+            tls: connector.tls(),
+            ..LeaseArgs::new(connector.config(), &*instance)
+        }));
+        let (ingest, inbox) = ingest::start(StartArgs { config: &config.mqtt, sources: &config.source, slots })?;
+        let ingest = Arc::new(ingest);
+        let asked = Arc::clone(&ingest);
+        books.attach_messages(move || asked.books().into_iter().map(message_book).collect());
+
+        let on_commit = {
+            let (books, meters) = (Arc::clone(&books), Arc::clone(&meters));
+            let (relay, evaluator) = (Arc::clone(&relay), Arc::clone(&evaluator));
+            move |progress: Progress<'_>| {
+                note_commit(&books, &meters, &progress);
+                if progress.committed.events > 0 {
+                    relay.nudge();
+                }
+                if progress.committed.tasks > 0 {
+                    evaluator.nudge();
+                }
+            }
+        };
+        let known = knowledge.clone();
+        let max_payload = config.mqtt.max_payload_bytes as usize;
+        let shared = Arc::new(Shared {
+            assembler: Assembler::new(config.source.clone(), knowledge, rules, max_payload),
+            connector,
+            inbox: Mutex::new(inbox),
+            sources,
+            batch_readings: config.database.batch_readings as usize,
+            linger: Duration::from_millis(config.database.linger_ms),
+            meters: Arc::clone(&meters),
+            on_commit: Box::new(on_commit),
+        });
+        let abandon = CancellationToken::new();
+        let mut writers = JoinSet::new();
+        for writer in 0..config.database.writers {
+            let name = format!("{instance}/{writer}");
+            writers.spawn(Writer::new(Arc::clone(&shared), name, abandon.clone()).run());
+        }
+        followers.spawn(wake_streams(relay.watch(), new_events, stop_followers.clone()));
+        followers.spawn(watch_parts(
+            Arc::clone(&ingest),
+            Arc::clone(&relay),
+            Arc::clone(&board),
+            known,
+            evaluator,
+            Arc::clone(&books),
+            stop_followers.clone(),
+        ));
+        Ok(Some(Self {
+            http: api.address(),
+            books,
+            board,
+            config,
+            ingest,
+            writers,
+            abandon,
+            followers,
+            stop_followers,
+            relay,
+            api,
+            metrics,
+        }))
+    }
+
+    /// Every connection to the broker, for those who watch.
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Runs until one of the parts that must not end has ended; only a mistake of ours makes that happen.
+    pub async fn fail(&mut self) -> anyhow::Error {
+        match self.writers.join_next().await {
+            Some(Err(panic)) => anyhow::anyhow!("a writer failed: {panic}"),
+            _ => anyhow::anyhow!("a writer ended by itself"),
+        }
+    }
+
+    /// Stops in order: reading, commits and acknowledgements, evaluation, relay, HTTP.
+    pub async fn stop(mut self) -> Stopped {
+        let mut steps = Steps::within(Duration::from_secs(self.config.service.shutdown_seconds));
+        self.ingest.stop_reading();
+        let drained = steps.step("commit what was read", drain(&mut self.writers)).await.unwrap_or(false);
+        // Whatever a late writer holds is dropped unsettled and comes again.
+        self.abandon.cancel();
+        let left = self.config.service.shutdown_seconds.clamp(1, 10);
+        let finish = steps.step("acknowledge", self.ingest.finish(Duration::from_secs(left))).await;
+        self.stop_followers.cancel();
+        steps.step("end the evaluation", async { while self.followers.join_next().await.is_some() {} }).await;
+        steps.step("publish what is committed", self.relay.stop(Duration::from_secs(left))).await;
+        self.ingest.show_metrics();
+        let balanced = self.books.balanced();
+        steps.step("close http", self.api.stop()).await;
+        let clean = steps.clean() && drained && finish.is_some_and(|finish| finish.clean);
+        tracing::info!(clean, balanced, "stopped");
+        Stopped { clean, balanced }
+    }
+
+    /// The metrics in Prometheus' text form.
+    pub fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+}
+
+async fn drain(writers: &mut JoinSet<bool>) -> bool {
+    let mut all = true;
+    while let Some(ended) = writers.join_next().await {
+        all &= ended.unwrap_or(false);
+    }
+    all
+}
+
+/// Waits for the database and brings its schema up to date; `None` when cancelled.
+async fn bring_up_database(
+    config: &Config,
+    connector: &Connector,
+    board: &Board,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Option<Flavour>> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        let work = bring_up_once(config, connector);
+        let Some(result) = cancel.run_until_cancelled(work).await else { return Ok(None) };
+        match result {
+            Ok(flavour) => {
+                board.set(Part::Database, Condition::Up, flavour.name());
+                tracing::info!(flavour = flavour.name(), "the schema is up to date");
+                return Ok(Some(flavour));
+            }
+            Err(BringUp::Patience(why)) => {
+                tracing::warn!(error = %why, "the database is away; trying again");
+                board.set(Part::Database, Condition::Down, why);
+            }
+            Err(BringUp::Hopeless(error)) => return Err(error),
+        }
+        if cancel.run_until_cancelled(backoff.wait()).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+enum BringUp {
+    Patience(String),
+    Hopeless(anyhow::Error),
+}
+
+async fn bring_up_once(config: &Config, connector: &Connector) -> Result<Flavour, BringUp> {
+    let client = connector.open("migrate", |_| ()).await.map_err(|error| BringUp::Patience(error.to_string()))?;
+    let class = |error: migrate::MigrateError| match error.is_transient() {
+        true => BringUp::Patience(error.to_string()),
+        false => BringUp::Hopeless(error.into()),
+    };
+    let flavour = match config.database.migrate {
+        true => migrate::run(&client).await.map_err(class)?.flavour,
+        false => migrate::check(&client).await.map_err(class)?,
+    };
+    let policies = housekeeping::apply_policies(&client, flavour, &config.retention).await;
+    policies.map_err(|error| BringUp::Patience(crate::store::error::describe(&error)))?;
+    Ok(flavour)
+}
+
+/// Loads register, lists and zones once, however long the database takes; `None` when cancelled.
+async fn load_knowledge(
+    knowledge: &KnowledgeHandle,
+    connector: &Connector,
+    board: &Board,
+    cancel: &CancellationToken,
+) -> Option<()> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        let mut client = connector.connect_patiently("knowledge", cancel).await?;
+        match cancel.run_until_cancelled(register::refresh_once(&mut client, knowledge)).await? {
+            Ok(_) => {
+                show_knowledge(knowledge, board);
+                return Some(());
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not load the register; trying again");
+                board.set(Part::Lists, Condition::Down, error.to_string());
+            }
+        }
+        cancel.run_until_cancelled(backoff.wait()).await?;
+    }
+}
+
+fn show_knowledge(knowledge: &KnowledgeHandle, board: &Board) {
+    let sizes = knowledge.load().sizes().map(|(kind, size)| format!("{size} {kind}"));
+    board.set(Part::Lists, Condition::Up, sizes.join(", "));
+}
+
+fn instance_name(config: &Config) -> String {
+    if !config.service.instance.is_empty() {
+        return config.service.instance.clone();
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}
+
+fn message_book(book: ingest::MessageBook) -> MessageBook {
+    let ingest::MessageBook { received, settled, in_flight, returned, .. } = book;
+    MessageBook { received, settled, in_flight, returned }
+}
+
+fn note_commit(books: &Books, meters: &Meters, progress: &Progress<'_>) {
+    let committed = progress.committed;
+    let mut readings = 0;
+    for (index, tally) in committed.tallies.iter().enumerate() {
+        let Some(source) = books.source(index) else { continue };
+        readings += tally.decoded;
+        source.decoded.add(tally.decoded);
+        source.stored.add(tally.stored);
+        source.duplicate.add(tally.duplicate);
+        source.conflict.add(tally.conflict);
+    }
+    for (index, reason) in &committed.refused {
+        if let Some(source) = books.source(*index)
+            && *reason != crate::fault::Reason::Conflict
+        {
+            source.quarantined(*reason).add(1);
+        }
+    }
+    for finding in &committed.findings {
+        meters.finding_made(&finding.rule, finding.intercept);
+    }
+    meters.batch_readings.record(readings as f64);
+    meters.batch_commit_seconds.record(progress.took.as_secs_f64());
+    if let Some(oldest) = progress.oldest {
+        let age = Timestamp::now().micros_since(oldest).max(0);
+        meters.ack_seconds.record(age as f64 / 1e6);
+        books.levels.commit_lag_ms.set(age as u64 / 1000);
+    }
+}
+
+/// Shows on the board and in the levels how the parts are, once a second.
+async fn watch_parts(
+    ingest: Arc<Ingest>,
+    relay: Arc<publish::Relay>,
+    board: Arc<Board>,
+    knowledge: KnowledgeHandle,
+    evaluator: Arc<Evaluator>,
+    books: Arc<Books>,
+    stop: CancellationToken,
+) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        let connections = ingest.status();
+        let up = connections.iter().filter(|connection| connection.connected).count();
+        let detail = match connections.iter().find_map(|connection| connection.last_error.as_deref()) {
+            Some(error) if up < connections.len() => format!("{up} of {} connections; {error}", connections.len()),
+            _ => format!("{up} of {} connections", connections.len()),
+        };
+        let condition = match (ingest.is_ready(), up) {
+            (true, _) => Condition::Up,
+            (false, 0) => Condition::Down,
+            (false, _) => Condition::Degraded,
+        };
+        board.set(Part::Broker, condition, detail);
+        show_relay(&relay.status(), &board);
+        show_knowledge(&knowledge, &board);
+        books.levels.store_queue_bytes.set(ingest.held_bytes());
+        books.levels.evaluation_backlog.set(evaluator.backlog().max(0) as u64);
+    }
+}
+
+/// Tells the streams of events when positions were given; ends with the relay.
+async fn wake_streams(mut status: watch::Receiver<publish::Status>, new_events: Arc<Notify>, stop: CancellationToken) {
+    let mut last = 0;
+    while let Some(Ok(())) = stop.run_until_cancelled(status.changed()).await {
+        let position = status.borrow_and_update().last_position;
+        if position != last {
+            last = position;
+            new_events.notify_one();
+        }
+    }
+}
+
+fn show_relay(status: &publish::Status, board: &Board) {
+    let condition = match (status.kafka, status.is_ready()) {
+        (KafkaLink::Away, _) => Condition::Down,
+        (KafkaLink::Connecting, _) => Condition::Starting,
+        (_, true) => Condition::Up,
+        (_, false) => Condition::Degraded,
+    };
+    let detail = match &status.last_error {
+        Some(error) => format!("{} events not out yet; {error}", status.unsent()),
+        None => format!("{} events not out yet", status.unsent()),
+    };
+    board.set(Part::Kafka, condition, detail);
+}
+
+/// Deletes what is older than its retention: in small bites at start, then every hour.
+async fn keep_house(connector: Connector, flavour: Flavour, config: Config, stop: CancellationToken) {
+    let mut hour = tokio::time::interval(Duration::from_secs(3600));
+    while stop.run_until_cancelled(hour.tick()).await.is_some() {
+        let Some(client) = connector.connect_patiently("housekeeping", &stop).await else { return };
+        if let Err(error) = clean(&client, flavour, &config, &stop).await {
+            let error = crate::store::error::describe(&error);
+            tracing::warn!(error, "housekeeping was interrupted; it goes on in an hour");
+        }
+    }
+}
+
+async fn clean(
+    client: &Client,
+    flavour: Flavour,
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<(), tokio_postgres::Error> {
+    while !stop.is_cancelled() {
+        let deleted = housekeeping::delete_one_bite(client, flavour, &config.retention).await?
+            + publish::outbox::prune(
+                client,
+                Timestamp::now().plus_seconds(-EVENTS_KEPT_SECONDS),
+                config.kafka.is_some(),
+            )
+            .await?;
+        if deleted == 0 {
+            break;
+        }
+        tracing::info!(rows = deleted, "deleted rows past their retention");
+    }
+    Ok(())
+}

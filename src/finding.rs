@@ -1,5 +1,7 @@
 //! What the service holds against a vehicle, a terminal or a machine: the one shape between judgement, store and events.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -30,7 +32,7 @@ impl std::fmt::Display for Subject {
 pub enum Review {
     NotNeeded,
     /// Waits for a person, with every reason why.
-    Needed(Vec<&'static str>),
+    Needed(Vec<Cow<'static, str>>),
 }
 
 /// The raw reading behind a finding, kept in a plain table that no retention policy touches.
@@ -47,7 +49,7 @@ pub struct Finding {
     /// UUIDv5 of the rule and the natural key of what it is about: see [`finding_id`].
     pub id: Uuid,
     /// The rule that fired, such as `HJ845.over` or `R8.scrapped_on_road`.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     pub subject: Subject,
     /// When it happened, by the reading's own clock; a span has both ends, a moment has them equal.
     pub from: Timestamp,

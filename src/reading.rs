@@ -4,6 +4,7 @@ pub mod ids;
 pub mod passage;
 pub mod plate;
 pub mod time;
+pub mod validate;
 pub mod vin;
 
 pub use ids::{DeviceId, RecordId, StationId};

@@ -1,3 +1,30 @@
 //! Whose vehicle it is and which lists it is on.
+//!
+//! Register, lists, stations, devices and zones are held in memory as one immutable [`knowledge::Knowledge`], built off
+//! to the side and swapped whole; the database holds every version. What a look-up answers is the state as of the
+//! *reading's* time, so a swap between two readings changes nothing for either. Nothing here guesses: a plate that is
+//! not in the register is not in the register.
+//!
+//! ```text
+//! import (CSV, GeoJSON) -> database, one version -> NOTIFY -> watch -> load -> knowledge -> match_vehicle
+//! ```
 
+pub mod database;
+pub mod devices;
+pub mod directory;
 pub mod facts;
+mod fuel;
+pub mod import;
+pub mod knowledge;
+pub mod lists;
+pub mod load;
+mod packed;
+mod pages;
+pub mod registry;
+mod spread;
+pub mod stations;
+#[cfg(test)]
+mod test_pg;
+#[cfg(test)]
+mod tests;
+pub mod watch;

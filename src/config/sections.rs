@@ -175,7 +175,7 @@ pub struct Database {
     pub ca_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// `host:9092,host:9092`.
@@ -187,6 +187,23 @@ pub struct Kafka {
     pub properties: std::collections::BTreeMap<String, String>,
     /// Value of `sasl.password`, kept apart so that it is redacted.
     pub password: Option<SecretString>,
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let secret = |name: &str| super::secret_property(name);
+        let properties: std::collections::BTreeMap<_, _> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name, if secret(name) { "(redacted)" } else { value.as_str() }))
+            .collect();
+        f.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("transactional_id", &self.transactional_id)
+            .field("properties", &properties)
+            .field("password", &self.password)
+            .finish()
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

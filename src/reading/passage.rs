@@ -79,3 +79,107 @@ impl Passage {
         }
     }
 }
+
+/// First byte of what is hashed; raise it when the set or order of fields changes, so that old hashes match nothing.
+const CONTENT_VERSION: u8 = 1;
+
+impl Passage {
+    /// A hash of everything decoded, for telling a repeated reading from a conflicting one. The spelling of the message
+    /// (key order, white space, `1` or `1.0`, the offset a time was written with) does not matter. Stable across
+    /// releases while the version in the hashed bytes stands; stored in a `bigint` as `content_hash() as i64`.
+    pub fn content_hash(&self) -> u64 {
+        let floats = [
+            self.plate_confidence,
+            self.speed_kmh,
+            self.acceleration_ms2,
+            self.slope_deg,
+            self.vsp_kwt,
+            self.co2_pct,
+            self.co_pct,
+            self.hc_ppm,
+            self.no_ppm,
+            self.opacity_pct,
+            self.opacity_k_m1,
+            self.ringelmann,
+            self.wind_speed_ms,
+            self.wind_direction_deg,
+            self.temperature_c,
+            self.humidity_pct,
+            self.pressure_kpa,
+        ];
+        // Which of the optional values are there: one bit each, so that absent and zero differ.
+        let mut present = 0_u32;
+        let mut content = Content { bytes: [0; MAX_CONTENT_BYTES], length: 0 };
+        for (bit, value) in floats.iter().enumerate() {
+            present |= u32::from(value.is_some()) << bit;
+            // Adding zero makes one zero of `0` and `-0`.
+            content.put((value.unwrap_or_default() + 0.0).to_le_bytes());
+        }
+        for (bit, there) in [
+            self.lane.is_some(),
+            self.vehicle_kind_hint.is_some(),
+            self.calibrated_at.is_some(),
+            self.longitude.is_some(),
+            self.latitude.is_some(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            present |= u32::from(there) << (floats.len() + bit);
+        }
+        let (plate_read, plate) = match self.plate {
+            PlateReading::Unread => (0, 0),
+            PlateReading::Read(plate) => (1, plate.bits()),
+        };
+        content.put(present.to_le_bytes());
+        content.put(self.passed_at.micros().to_le_bytes());
+        content.put(plate.to_le_bytes());
+        content.put(self.lane.unwrap_or_default().to_le_bytes());
+        content.put(self.calibrated_at.map_or(0, Timestamp::micros).to_le_bytes());
+        content.put((self.longitude.unwrap_or_default() + 0.0).to_le_bytes());
+        content.put((self.latitude.unwrap_or_default() + 0.0).to_le_bytes());
+        content.put([
+            CONTENT_VERSION,
+            plate_read,
+            self.plate_color as u8,
+            self.fuel_hint.map_or(0, |hint| hint as u8 + 1),
+            self.precipitation.map_or(0, |wet| u8::from(wet) + 1),
+            self.rig_result.map_or(0, |result| result as u8 + 1),
+        ]);
+        content.text(self.station_id.as_str());
+        content.text(self.record_id.as_str());
+        content.text(self.vehicle_kind_hint.as_deref().unwrap_or_default());
+        xxhash_rust::xxh3::xxh3_64(content.bytes.get(..content.length).unwrap_or(&content.bytes))
+    }
+}
+
+/// Room for every passage the decoder makes: 17 floats, 52 bytes of other numbers and three texts of at most
+/// [`MAX_ID_BYTES`](super::ids::MAX_ID_BYTES), each with its length.
+const MAX_CONTENT_BYTES: usize = 17 * 4 + 52 + 3 * (1 + super::ids::MAX_ID_BYTES);
+
+/// The bytes hashed, in a fixed array: they are made for every passage, and growing a vector took longer than the hash.
+struct Content {
+    bytes: [u8; MAX_CONTENT_BYTES],
+    length: usize,
+}
+
+impl Content {
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.slice(&bytes);
+    }
+
+    /// Length first, so that no two sequences of texts run into the same bytes.
+    fn text(&mut self, text: &str) {
+        self.put([text.len() as u8]);
+        self.slice(text.as_bytes());
+    }
+
+    fn slice(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        debug_assert!(end <= MAX_CONTENT_BYTES, "a text longer than an identifier may be");
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(bytes);
+            self.length = end;
+        }
+    }
+}

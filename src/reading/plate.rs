@@ -21,7 +21,7 @@ const FIRST_LETTER: Symbol = 11;
 const FIRST_PROVINCE: Symbol = 37;
 const FIRST_SUFFIX: Symbol = FIRST_PROVINCE + 31;
 const BITS: u32 = 7;
-const MAX_SYMBOLS: usize = 8;
+pub const MAX_SYMBOLS: usize = 8;
 
 /// A plate of a form that GA 36 knows, packed: eight characters of seven bits, first character highest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,17 @@ impl Plate {
     /// The packed characters; 56 bits.
     pub const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// Writes the plate's text into `buffer` without touching the heap.
+    pub fn encode(self, buffer: &mut [u8; 3 * MAX_SYMBOLS]) -> &str {
+        let mut length = 0;
+        for character in self.characters() {
+            if let Some(room) = buffer.get_mut(length..length + character.len_utf8()) {
+                length += character.encode_utf8(room).len();
+            }
+        }
+        std::str::from_utf8(&buffer[..length]).unwrap_or_default()
     }
 
     /// The characters in order.

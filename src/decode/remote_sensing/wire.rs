@@ -1,0 +1,372 @@
+//! One passage object: text to checked fields in a single pass.
+//!
+//! Written by hand rather than derived for three reasons: unknown fields are counted, a refusal says which field it was
+//! about (serde's own message would repeat the content, and content may be a plate), and text goes straight into its
+//! checked type without a `String` in between.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, IgnoredAny};
+use serde_json::value::RawValue;
+
+use crate::{
+    fault::{Reason, Refusal},
+    reading::{
+        Plate, PlateColor, RecordId, StationId, Timestamp,
+        passage::{FuelHint, Passage, PlateReading, RigResult},
+    },
+};
+
+mod text;
+
+use text::{Media, Text};
+
+macro_rules! fields {
+    ($($variant:ident $name:literal)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Field { $($variant,)* Unknown }
+
+        /// Every field the contract names for a passage.
+        pub const FIELDS: &[&str] = &[$($name),*];
+
+        impl Field {
+            fn of(name: &str) -> Self {
+                match name {
+                    $($name => Field::$variant,)*
+                    _ => Field::Unknown,
+                }
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Field::$variant => $name,)*
+                    Field::Unknown => "(unknown field)",
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    StationId "station_id"
+    RecordId "record_id"
+    PassedAt "passed_at"
+    Plate "plate"
+    PlateColor "plate_color"
+    Lane "lane"
+    PlateConfidence "plate_confidence"
+    VehicleKindHint "vehicle_kind_hint"
+    FuelHint "fuel_hint"
+    SpeedKmh "speed_kmh"
+    AccelerationMs2 "acceleration_ms2"
+    SlopeDeg "slope_deg"
+    VspKwt "vsp_kwt"
+    Co2Pct "co2_pct"
+    CoPct "co_pct"
+    HcPpm "hc_ppm"
+    NoPpm "no_ppm"
+    OpacityPct "opacity_pct"
+    OpacityKM1 "opacity_k_m1"
+    Ringelmann "ringelmann"
+    WindSpeedMs "wind_speed_ms"
+    WindDirectionDeg "wind_direction_deg"
+    TemperatureC "temperature_c"
+    HumidityPct "humidity_pct"
+    PressureKpa "pressure_kpa"
+    Precipitation "precipitation"
+    RigResult "rig_result"
+    CalibratedAt "calibrated_at"
+    Longitude "longitude"
+    Latitude "latitude"
+    Images "images"
+    Video "video"
+}
+
+/// Ranges beyond which a value cannot be a measurement, so that the passage is refused instead of judged. They are wide
+/// on purpose: what makes a measurement *invalid* is the business of the limit table, not of the decoder. Negative gas
+/// and opacity values are instrument noise and legal, down to the size of the scale.
+pub(super) mod range {
+    use std::ops::RangeInclusive;
+
+    pub const LANE: RangeInclusive<i64> = 0..=99;
+    pub const CONFIDENCE: RangeInclusive<f32> = 0.0..=1.0;
+    pub const SPEED_KMH: RangeInclusive<f32> = 0.0..=400.0;
+    pub const ACCELERATION_MS2: RangeInclusive<f32> = -50.0..=50.0;
+    pub const SLOPE_DEG: RangeInclusive<f32> = -45.0..=45.0;
+    pub const VSP_KWT: RangeInclusive<f32> = -1000.0..=1000.0;
+    /// Share of a gas or of light, %.
+    pub const PERCENT: RangeInclusive<f32> = -100.0..=100.0;
+    pub const PPM: RangeInclusive<f32> = -1_000_000.0..=1_000_000.0;
+    pub const OPACITY_K_M1: RangeInclusive<f32> = -100.0..=100.0;
+    pub const RINGELMANN: RangeInclusive<f32> = 0.0..=5.0;
+    pub const WIND_SPEED_MS: RangeInclusive<f32> = 0.0..=120.0;
+    pub const WIND_DIRECTION_DEG: RangeInclusive<f32> = 0.0..=360.0;
+    pub const TEMPERATURE_C: RangeInclusive<f32> = -90.0..=70.0;
+    /// Hygrometers read a little above 100 in fog.
+    pub const HUMIDITY_PCT: RangeInclusive<f32> = 0.0..=110.0;
+    /// Catches hectopascals sent as kilopascals.
+    pub const PRESSURE_KPA: RangeInclusive<f32> = 10.0..=120.0;
+    pub const LONGITUDE: RangeInclusive<f64> = -180.0..=180.0;
+    pub const LATITUDE: RangeInclusive<f64> = -90.0..=90.0;
+}
+
+/// Decodes one object; the count of unknown fields is that of the part read before a refusal.
+pub(super) fn object(text: &str) -> (Result<Passage, Refusal>, u32) {
+    let mut progress = Progress { field: None, unknown: 0, fault: None };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = Seed { progress: &mut progress }
+        .deserialize(&mut deserializer)
+        .and_then(|wire| deserializer.end().map(|()| wire));
+    let passage = match parsed {
+        Ok(wire) => wire.into_passage().map_err(|(reason, field)| refuse(reason, field)),
+        Err(error) => Err(refusal(&error, &progress, text)),
+    };
+    (passage, progress.unknown)
+}
+
+/// A document whose syntax is broken, with the place.
+pub(super) fn syntax(error: &serde_json::Error) -> Refusal {
+    match error.classify() {
+        serde_json::error::Category::Data => Refusal::new(Reason::WrongType, "not an array of passages"),
+        _ => Refusal::new(Reason::NotJson, format!("broken JSON at line {} column {}", error.line(), error.column())),
+    }
+}
+
+struct Progress {
+    field: Option<Field>,
+    unknown: u32,
+    fault: Option<Reason>,
+}
+
+fn refuse(reason: Reason, field: Field) -> Refusal {
+    let what = match reason {
+        Reason::MissingField => "is required and missing",
+        Reason::OutOfRange => "is out of range",
+        Reason::NulCharacter => "holds a NUL character",
+        Reason::PlateImpossible => "has the form of no plate",
+        _ => "has the wrong type or form",
+    };
+    Refusal::new(reason, format!("{} {what}", field.name()))
+}
+
+fn refusal(error: &serde_json::Error, progress: &Progress, text: &str) -> Refusal {
+    if error.classify() == serde_json::error::Category::Data {
+        return match progress.field {
+            Some(field) if progress.fault.is_some() => {
+                Refusal::new(Reason::WrongType, format!("{} stands there twice", field.name()))
+            }
+            Some(field) => refuse(Reason::WrongType, field),
+            None => Refusal::new(Reason::WrongType, "a passage must be an object"),
+        };
+    }
+    // serde_json calls a number too large for its float a syntax error. Where the grammar holds, that number is what is wrong.
+    match overflowing_field(text) {
+        Some(field) => refuse(Reason::OutOfRange, field),
+        None => syntax(error),
+    }
+}
+
+/// The first known field whose number is too large for a single-precision float, in a text that is otherwise JSON.
+fn overflowing_field(text: &str) -> Option<Field> {
+    let fields: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    fields.into_iter().find_map(|(name, raw)| {
+        let field = Field::of(&name);
+        let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let number: f32 = raw.get().parse().ok()?;
+        (field != Field::Unknown && is_number && number.is_infinite()).then_some(field)
+    })
+}
+
+impl<'de> de::Deserialize<'de> for Field {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Field;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Field, E> {
+                Ok(Field::of(name))
+            }
+        }
+        deserializer.deserialize_identifier(Visitor)
+    }
+}
+
+#[derive(Default)]
+struct Wire {
+    seen: u64,
+    station_id: Option<Text<StationId>>,
+    record_id: Option<Text<RecordId>>,
+    passed_at: Option<Text<Timestamp>>,
+    plate: Option<Text<Plate>>,
+    plate_color: Option<Text<PlateColor>>,
+    lane: Option<i64>,
+    plate_confidence: Option<f32>,
+    vehicle_kind_hint: Option<Text<Box<str>>>,
+    fuel_hint: Option<Text<FuelHint>>,
+    speed_kmh: Option<f32>,
+    acceleration_ms2: Option<f32>,
+    slope_deg: Option<f32>,
+    vsp_kwt: Option<f32>,
+    co2_pct: Option<f32>,
+    co_pct: Option<f32>,
+    hc_ppm: Option<f32>,
+    no_ppm: Option<f32>,
+    opacity_pct: Option<f32>,
+    opacity_k_m1: Option<f32>,
+    ringelmann: Option<f32>,
+    wind_speed_ms: Option<f32>,
+    wind_direction_deg: Option<f32>,
+    temperature_c: Option<f32>,
+    humidity_pct: Option<f32>,
+    pressure_kpa: Option<f32>,
+    precipitation: Option<bool>,
+    rig_result: Option<Text<RigResult>>,
+    calibrated_at: Option<Text<Timestamp>>,
+    longitude: Option<f64>,
+    latitude: Option<f64>,
+}
+
+struct Seed<'p> {
+    progress: &'p mut Progress,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Wire;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Wire, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Seed<'_> {
+    type Value = Wire;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a passage")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
+        let mut wire = Wire::default();
+        while let Some(field) = map.next_key::<Field>()? {
+            self.progress.field = Some(field);
+            let bit = 1_u64 << field as u8;
+            if field != Field::Unknown && wire.seen & bit != 0 {
+                // Two values for one field: whichever was taken could be the wrong one.
+                self.progress.fault = Some(Reason::WrongType);
+                return Err(de::Error::custom("field twice"));
+            }
+            wire.seen |= bit;
+            match field {
+                Field::Unknown => {
+                    self.progress.unknown += 1;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Field::StationId => wire.station_id = map.next_value()?,
+                Field::RecordId => wire.record_id = map.next_value()?,
+                Field::PassedAt => wire.passed_at = map.next_value()?,
+                Field::Plate => wire.plate = map.next_value()?,
+                Field::PlateColor => wire.plate_color = map.next_value()?,
+                Field::Lane => wire.lane = map.next_value()?,
+                Field::PlateConfidence => wire.plate_confidence = map.next_value()?,
+                Field::VehicleKindHint => wire.vehicle_kind_hint = map.next_value()?,
+                Field::FuelHint => wire.fuel_hint = map.next_value()?,
+                Field::SpeedKmh => wire.speed_kmh = map.next_value()?,
+                Field::AccelerationMs2 => wire.acceleration_ms2 = map.next_value()?,
+                Field::SlopeDeg => wire.slope_deg = map.next_value()?,
+                Field::VspKwt => wire.vsp_kwt = map.next_value()?,
+                Field::Co2Pct => wire.co2_pct = map.next_value()?,
+                Field::CoPct => wire.co_pct = map.next_value()?,
+                Field::HcPpm => wire.hc_ppm = map.next_value()?,
+                Field::NoPpm => wire.no_ppm = map.next_value()?,
+                Field::OpacityPct => wire.opacity_pct = map.next_value()?,
+                Field::OpacityKM1 => wire.opacity_k_m1 = map.next_value()?,
+                Field::Ringelmann => wire.ringelmann = map.next_value()?,
+                Field::WindSpeedMs => wire.wind_speed_ms = map.next_value()?,
+                Field::WindDirectionDeg => wire.wind_direction_deg = map.next_value()?,
+                Field::TemperatureC => wire.temperature_c = map.next_value()?,
+                Field::HumidityPct => wire.humidity_pct = map.next_value()?,
+                Field::PressureKpa => wire.pressure_kpa = map.next_value()?,
+                Field::Precipitation => wire.precipitation = map.next_value()?,
+                Field::RigResult => wire.rig_result = map.next_value()?,
+                Field::CalibratedAt => wire.calibrated_at = map.next_value()?,
+                Field::Longitude => wire.longitude = map.next_value()?,
+                Field::Latitude => wire.latitude = map.next_value()?,
+                Field::Images | Field::Video => {
+                    map.next_value::<Option<Media>>()?;
+                }
+            }
+        }
+        Ok(wire)
+    }
+}
+
+type Fault = (Reason, Field);
+
+fn required<T>(slot: Option<Text<T>>, field: Field) -> Result<T, Fault> {
+    optional(slot, field)?.ok_or((Reason::MissingField, field))
+}
+
+fn optional<T>(slot: Option<Text<T>>, field: Field) -> Result<Option<T>, Fault> {
+    slot.map(|text| text.0.map_err(|reason| (reason, field))).transpose()
+}
+
+/// A float overflowing to infinity fails this too, because no range holds it.
+fn within<T: PartialOrd>(
+    value: Option<T>,
+    range: std::ops::RangeInclusive<T>,
+    field: Field,
+) -> Result<Option<T>, Fault> {
+    match value {
+        Some(v) if !range.contains(&v) => Err((Reason::OutOfRange, field)),
+        other => Ok(other),
+    }
+}
+
+impl Wire {
+    fn into_passage(self) -> Result<Passage, Fault> {
+        let station_id = required(self.station_id, Field::StationId)?;
+        let record_id = required(self.record_id, Field::RecordId)?;
+        let passed_at = required(self.passed_at, Field::PassedAt)?;
+        let plate = match optional(self.plate, Field::Plate)? {
+            Some(plate) => PlateReading::Read(plate),
+            None if self.seen & (1 << Field::Plate as u8) != 0 => PlateReading::Unread,
+            None => return Err((Reason::MissingField, Field::Plate)),
+        };
+        let plate_color = required(self.plate_color, Field::PlateColor)?;
+        let lane = within(self.lane, range::LANE, Field::Lane)?.and_then(|lane| i16::try_from(lane).ok());
+        Ok(Passage {
+            station_id,
+            record_id,
+            passed_at,
+            plate,
+            plate_color,
+            lane,
+            plate_confidence: within(self.plate_confidence, range::CONFIDENCE, Field::PlateConfidence)?,
+            vehicle_kind_hint: optional(self.vehicle_kind_hint, Field::VehicleKindHint)?,
+            fuel_hint: optional(self.fuel_hint, Field::FuelHint)?,
+            speed_kmh: within(self.speed_kmh, range::SPEED_KMH, Field::SpeedKmh)?,
+            acceleration_ms2: within(self.acceleration_ms2, range::ACCELERATION_MS2, Field::AccelerationMs2)?,
+            slope_deg: within(self.slope_deg, range::SLOPE_DEG, Field::SlopeDeg)?,
+            vsp_kwt: within(self.vsp_kwt, range::VSP_KWT, Field::VspKwt)?,
+            co2_pct: within(self.co2_pct, range::PERCENT, Field::Co2Pct)?,
+            co_pct: within(self.co_pct, range::PERCENT, Field::CoPct)?,
+            hc_ppm: within(self.hc_ppm, range::PPM, Field::HcPpm)?,
+            no_ppm: within(self.no_ppm, range::PPM, Field::NoPpm)?,
+            opacity_pct: within(self.opacity_pct, range::PERCENT, Field::OpacityPct)?,
+            opacity_k_m1: within(self.opacity_k_m1, range::OPACITY_K_M1, Field::OpacityKM1)?,
+            ringelmann: within(self.ringelmann, range::RINGELMANN, Field::Ringelmann)?,
+            wind_speed_ms: within(self.wind_speed_ms, range::WIND_SPEED_MS, Field::WindSpeedMs)?,
+            wind_direction_deg: within(self.wind_direction_deg, range::WIND_DIRECTION_DEG, Field::WindDirectionDeg)?,
+            temperature_c: within(self.temperature_c, range::TEMPERATURE_C, Field::TemperatureC)?,
+            humidity_pct: within(self.humidity_pct, range::HUMIDITY_PCT, Field::HumidityPct)?,
+            pressure_kpa: within(self.pressure_kpa, range::PRESSURE_KPA, Field::PressureKpa)?,
+            precipitation: self.precipitation,
+            rig_result: optional(self.rig_result, Field::RigResult)?,
+            calibrated_at: optional(self.calibrated_at, Field::CalibratedAt)?,
+            longitude: within(self.longitude, range::LONGITUDE, Field::Longitude)?,
+            latitude: within(self.latitude, range::LATITUDE, Field::Latitude)?,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! Text of a passage, read straight into what it stands for.
+
+use std::fmt;
+
+use serde::de::{self, IgnoredAny};
+
+use crate::{
+    fault::Reason,
+    reading::{
+        Plate, PlateColor, RecordId, StationId, Timestamp,
+        ids::MAX_ID_BYTES,
+        passage::{FuelHint, RigResult},
+    },
+};
+
+/// Text that was read as a `T`, or the reason why it is none: kept apart from serde's errors, which have no reasons.
+pub(super) struct Text<T>(pub(super) Result<T, Reason>);
+
+pub(super) trait FromText: Sized {
+    fn from_text(text: &str) -> Result<Self, Reason>;
+}
+
+impl FromText for StationId {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        StationId::parse(text).map_err(|_| Reason::OutOfRange)
+    }
+}
+
+impl FromText for RecordId {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        RecordId::parse(text).map_err(|_| Reason::OutOfRange)
+    }
+}
+
+impl FromText for Timestamp {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        Timestamp::parse_rfc3339(text).ok_or(Reason::WrongType)
+    }
+}
+
+impl FromText for Plate {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        Plate::parse(text).map_err(|_| Reason::PlateImpossible)
+    }
+}
+
+impl FromText for PlateColor {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        PlateColor::parse(text).ok_or(Reason::WrongType)
+    }
+}
+
+impl FromText for FuelHint {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        Ok(match text {
+            "petrol" => FuelHint::Petrol,
+            "diesel" => FuelHint::Diesel,
+            "gas" => FuelHint::Gas,
+            "electric" => FuelHint::Electric,
+            "other" => FuelHint::Other,
+            _ => return Err(Reason::WrongType),
+        })
+    }
+}
+
+impl FromText for RigResult {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        Ok(match text {
+            "over" => RigResult::Over,
+            "pass" => RigResult::Pass,
+            "invalid" => RigResult::Invalid,
+            _ => return Err(Reason::WrongType),
+        })
+    }
+}
+
+/// The vehicle kind as a rig words it: free text, as long as an identifier may be.
+impl FromText for Box<str> {
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        if text.len() > MAX_ID_BYTES || text.contains('\0') {
+            return Err(Reason::OutOfRange);
+        }
+        Ok(text.into())
+    }
+}
+
+impl<'de, T: FromText> de::Deserialize<'de> for Text<T> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(std::marker::PhantomData<T>);
+        impl<T: FromText> de::Visitor<'_> for Visitor<T> {
+            type Value = Text<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<T>, E> {
+                // NUL first: whatever else is wrong with such text, NUL is what cannot be stored.
+                let parsed = T::from_text(text);
+                Ok(Text(parsed.map_err(|reason| if text.contains('\0') { Reason::NulCharacter } else { reason })))
+            }
+        }
+        deserializer.deserialize_str(Visitor(std::marker::PhantomData))
+    }
+}
+
+/// Images and videos: checked to be a list, skipped otherwise; the raw payload keeps them.
+pub(super) struct Media;
+
+impl<'de> de::Deserialize<'de> for Media {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <Vec<IgnoredAny> as de::Deserialize>::deserialize(deserializer).map(|_| Media)
+    }
+}

@@ -1,0 +1,262 @@
+//! Consecutive tests over the limit: the series of roadside readings that convicts (HJ 845-2017 by the built-in table).
+//!
+//! Input: every stored reading of one vehicle with a valid test in it, in any order, each perhaps several times. Output:
+//! which readings stand for which passages, and every episode. Decisions:
+//!
+//! - **One passage, one test.** Readings of the vehicle at one station less than `same_passage_seconds` apart are one
+//!   passage, and so are chains of such readings: a truck creeping past a station for ten minutes drove past once.
+//! - **Which reading stands for a passage.** For each pollutant the earliest one of the passage with a valid test of it
+//!   (ties: the smaller record id). Later ones are triggered by trailers and by a plume already torn apart; and a choice
+//!   that does not look at the value favours nobody.
+//! - **Consecutive** means consecutive valid tests. A valid pass breaks the series; an invalid test is no test, so it
+//!   neither breaks nor extends.
+//! - **Within the months of the rule** is counted in calendar days in China from the first test of the N: 31 August plus
+//!   six months is the last day of February, that day included.
+//! - **An episode** begins when N consecutive tests are over within the months; the N-th is the test that convicted and
+//!   names it. Each further consecutive test that convicts in its own right extends the same episode. A test that does not
+//!   (too late after the one N-1 before it) ends it; it may be the first of another.
+//!
+//! So a late reading can extend an episode, split it, take it away or rename it; reconciliation does the rest.
+
+use chrono::Months;
+use serde_json::{Value, json};
+
+use crate::{
+    finding::{Finding, Review, Subject, finding_id},
+    judge::{Outcome, Pollutant, RuleBook, Verdict, document::exact},
+    reading::{PlateKey, Timestamp},
+};
+
+pub const CONSECUTIVE_RULE: &str = "HJ845.consecutive";
+
+/// What one reading says of one pollutant. Invalid and not measured are the same here: no test.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Tested {
+    #[default]
+    No,
+    /// Value and limit in the pollutant's unit.
+    Under {
+        value: f32,
+        limit: f32,
+    },
+    Over {
+        value: f32,
+        limit: f32,
+    },
+}
+
+/// One stored reading of the vehicle; station and record are its natural key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading<'a> {
+    pub station: &'a str,
+    pub record: &'a str,
+    pub passed_at: Timestamp,
+    /// By [`Pollutant`] code.
+    pub tested: [Tested; Pollutant::COUNT],
+    /// Findings about this reading wait for a person, and so does an episode that lists it.
+    pub needs_review: bool,
+}
+
+/// Consecutive tests over the limit of one pollutant, in the order of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode<'a> {
+    pub pollutant: Pollutant,
+    pub readings: Vec<Reading<'a>>,
+    /// Place in `readings` of the test that convicted.
+    pub convicted: usize,
+}
+
+impl<'a> Episode<'a> {
+    pub fn from(&self) -> Option<Timestamp> {
+        self.readings.first().map(|reading| reading.passed_at)
+    }
+
+    pub fn to(&self) -> Option<Timestamp> {
+        self.readings.last().map(|reading| reading.passed_at)
+    }
+
+    pub fn convicted_by(&self) -> Option<&Reading<'a>> {
+        self.readings.get(self.convicted)
+    }
+}
+
+/// What a verdict contributes to the history, by [`Pollutant`] code: only valid tests against a limit of the vehicle.
+pub fn tested_of(verdict: &Verdict) -> [Tested; Pollutant::COUNT] {
+    let mut all = [Tested::No; Pollutant::COUNT];
+    for each in &verdict.pollutants {
+        let Some(limit) = each.limit else { continue };
+        let value = each.value;
+        all[each.pollutant as usize] = match each.outcome {
+            Outcome::Pass => Tested::Under { value, limit },
+            Outcome::OverLimit => Tested::Over { value, limit },
+            Outcome::Invalid | Outcome::NotApplicable | Outcome::Undetermined => Tested::No,
+        };
+    }
+    all
+}
+
+/// How many tests, within how many months, and what is one passage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// 2 or more.
+    pub tests: usize,
+    pub months: u32,
+    pub same_passage_seconds: u32,
+}
+
+impl Rule {
+    pub fn of(book: &RuleBook) -> Self {
+        let episode = book.limits.episode();
+        Self { tests: episode.tests, months: episode.months, same_passage_seconds: book.settings.same_passage_seconds }
+    }
+}
+
+/// Everything the history of one vehicle says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History<'a> {
+    /// Passages in the order of their first readings; each holds its readings in the order of time.
+    pub passages: Vec<Vec<Reading<'a>>>,
+    /// In the order of pollutant, then time.
+    pub episodes: Vec<Episode<'a>>,
+}
+
+/// Reads the history of one vehicle. Readings with the same key count once; of two with different content the smaller in
+/// the order of time stands (the store keeps only one anyway).
+pub fn history<'a>(readings: &[Reading<'a>], rule: Rule) -> History<'a> {
+    let passages = passages(readings, i64::from(rule.same_passage_seconds) * 1_000_000);
+    let mut episodes = Vec::new();
+    for pollutant in Pollutant::ALL {
+        let mut tests: Vec<Reading<'a>> = passages
+            .iter()
+            .filter_map(|passage| passage.iter().find(|r| tested(r, pollutant) != Tested::No).copied())
+            .collect();
+        // A passage's first test of this pollutant may be later than its first reading.
+        tests.sort_by(in_time);
+        for series in tests.chunk_by(|a, b| is_over(a, pollutant) && is_over(b, pollutant)) {
+            if series.first().is_some_and(|first| is_over(first, pollutant)) {
+                series_episodes(series, pollutant, rule, &mut episodes);
+            }
+        }
+    }
+    History { passages, episodes }
+}
+
+fn tested(reading: &Reading<'_>, pollutant: Pollutant) -> Tested {
+    reading.tested.get(pollutant as usize).copied().unwrap_or_default()
+}
+
+fn is_over(reading: &Reading<'_>, pollutant: Pollutant) -> bool {
+    matches!(tested(reading, pollutant), Tested::Over { .. })
+}
+
+/// By time, then by key; total over what may differ between two readings, so that no tie is left to the input's order.
+fn in_time(a: &Reading<'_>, b: &Reading<'_>) -> std::cmp::Ordering {
+    let content = |reading: &Reading<'_>| {
+        reading.tested.map(|tested| match tested {
+            Tested::No => (0_u8, 0, 0),
+            Tested::Under { value, limit } => (1, value.to_bits(), limit.to_bits()),
+            Tested::Over { value, limit } => (2, value.to_bits(), limit.to_bits()),
+        })
+    };
+    (a.passed_at, a.station, a.record)
+        .cmp(&(b.passed_at, b.station, b.record))
+        .then_with(|| (content(a), a.needs_review).cmp(&(content(b), b.needs_review)))
+}
+
+fn passages<'a>(readings: &[Reading<'a>], nearer_than_micros: i64) -> Vec<Vec<Reading<'a>>> {
+    let mut ordered = readings.to_vec();
+    ordered.sort_by(in_time);
+    let mut known = std::collections::HashSet::with_capacity(ordered.len());
+    ordered.retain(|reading| known.insert((reading.station, reading.record)));
+    // Stable: within a station the order of time stays.
+    ordered.sort_by_key(|reading| reading.station);
+    let mut passages: Vec<Vec<Reading<'a>>> = ordered
+        .chunk_by(|a, b| a.station == b.station && b.passed_at.micros_since(a.passed_at) < nearer_than_micros)
+        .map(<[_]>::to_vec)
+        .collect();
+    passages.sort_by(|a, b| match (a.first(), b.first()) {
+        (Some(a), Some(b)) => in_time(a, b),
+        _ => std::cmp::Ordering::Equal,
+    });
+    passages
+}
+
+/// Adds the episodes of consecutive tests that are all over.
+fn series_episodes<'a>(series: &[Reading<'a>], pollutant: Pollutant, rule: Rule, episodes: &mut Vec<Episode<'a>>) {
+    let tests = rule.tests.max(2);
+    let mut open: Option<Episode<'a>> = None;
+    for window in series.windows(tests) {
+        let (Some(first), Some(last)) = (window.first(), window.last()) else { continue };
+        if !within_months(first.passed_at, last.passed_at, rule.months) {
+            episodes.extend(open.take());
+        } else if let Some(episode) = &mut open {
+            episode.readings.push(*last);
+        } else {
+            open = Some(Episode { pollutant, readings: window.to_vec(), convicted: tests - 1 });
+        }
+    }
+    episodes.extend(open);
+}
+
+/// Whether `last` is not after the day `months` calendar months after the day of `first`, both in China.
+fn within_months(first: Timestamp, last: Timestamp, months: u32) -> bool {
+    first.china_day().checked_add_months(Months::new(months)).is_none_or(|end| last.china_day() <= end)
+}
+
+/// The finding of one episode of one vehicle; `None` for an episode without readings, which [`history`] never makes.
+pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, book: &RuleBook) -> Option<Finding> {
+    let convicted = episode.convicted_by()?;
+    let (from, to) = (episode.from()?, episode.to()?);
+    let pollutant = episode.pollutant;
+    let readings: Vec<Value> = episode.readings.iter().map(|reading| described(reading, pollutant)).collect();
+    let rule = book.limits.episode();
+    let review = if episode.readings.iter().any(|reading| reading.needs_review) {
+        Review::Needed(vec!["a_reading_needs_review".into()])
+    } else {
+        Review::NotNeeded
+    };
+    let key = format!("{vehicle}/{}/{}/{}", pollutant.name(), convicted.station, convicted.record);
+    Some(Finding {
+        id: finding_id(CONSECUTIVE_RULE, &key),
+        rule: CONSECUTIVE_RULE.into(),
+        subject: Subject::Vehicle(vehicle),
+        from,
+        to,
+        review,
+        intercept: false,
+        content: json!({
+            "rule": CONSECUTIVE_RULE,
+            "pollutant": pollutant,
+            "unit": pollutant.unit(),
+            "from": from,
+            "to": to,
+            "readings": readings,
+            "convicted_by": { "station_id": convicted.station, "record_id": convicted.record },
+            "tests": rule.tests,
+            "months": rule.months,
+            "standard": &*rule.citation.standard,
+            "clause": &*rule.citation.clause,
+            "source": &*rule.citation.source,
+            "confidence": rule.citation.confidence,
+            "limits_version": book.limits.version(),
+        }),
+        evidence: Vec::new(),
+    })
+}
+
+fn described(reading: &Reading<'_>, pollutant: Pollutant) -> Value {
+    let (value, limit) = match tested(reading, pollutant) {
+        Tested::No => (None, None),
+        Tested::Under { value, limit } | Tested::Over { value, limit } => (Some(exact(value)), Some(exact(limit))),
+    };
+    json!({
+        "station_id": reading.station,
+        "record_id": reading.record,
+        "passed_at": reading.passed_at,
+        "value": value,
+        "limit": limit,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::reading::{Plate, PlateColor};
+
+const RULE: Rule = Rule { tests: 2, months: 6, same_passage_seconds: 60 };
+const OVER: Tested = Tested::Over { value: 41.2, limit: 30.0 };
+const UNDER: Tested = Tested::Under { value: 12.0, limit: 30.0 };
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).expect("valid")
+}
+
+fn opacity<'a>(station: &'a str, record: &'a str, passed_at: Timestamp, tested: Tested) -> Reading<'a> {
+    let mut all = [Tested::No; Pollutant::COUNT];
+    all[Pollutant::Opacity as usize] = tested;
+    Reading { station, record, passed_at, tested: all, needs_review: false }
+}
+
+/// Noon of a day in China at one station.
+fn on<'a>(record: &'a str, day: &str, tested: Tested) -> Reading<'a> {
+    opacity("s", record, at(&format!("{day}T12:00:00+08:00")), tested)
+}
+
+fn records<'a>(readings: &[Reading<'a>]) -> Vec<Vec<&'a str>> {
+    history(readings, RULE).episodes.iter().map(|e| e.readings.iter().map(|r| r.record).collect()).collect()
+}
+
+#[test]
+fn two_over_within_six_months_convict() {
+    assert_eq!(records(&[on("1", "2026-01-10", OVER), on("2", "2026-03-10", OVER)]), [["1", "2"]]);
+    assert!(records(&[on("1", "2026-01-10", OVER)]).is_empty());
+}
+
+#[test]
+fn a_pass_between_breaks_and_an_invalid_test_does_not() {
+    let (first, last) = (on("1", "2026-01-10", OVER), on("3", "2026-03-10", OVER));
+    assert!(records(&[first, on("2", "2026-02-10", UNDER), last]).is_empty());
+    assert_eq!(records(&[first, on("2", "2026-02-10", Tested::No), last]), [["1", "3"]]);
+}
+
+#[test]
+fn months_are_calendar_months_in_china() {
+    let pair = |first: &str, last: &str| !records(&[on("1", first, OVER), on("2", last, OVER)]).is_empty();
+    assert!(pair("2025-08-31", "2026-02-28"));
+    assert!(!pair("2025-08-31", "2026-03-01"));
+    assert!(pair("2027-08-31", "2028-02-29"));
+    assert!(!pair("2027-08-31", "2028-03-01"));
+    assert!(pair("2026-01-10", "2026-07-10"));
+    assert!(!pair("2026-01-10", "2026-07-11"));
+    // The last day counts whole, and it is a day in China: 15:59 UTC is the end of it.
+    let edge = |last| {
+        let first = opacity("s", "1", at("2026-01-10T23:00:00+08:00"), OVER);
+        !records(&[first, opacity("s", "2", at(last), OVER)]).is_empty()
+    };
+    assert!(edge("2026-07-10T15:59:59Z"));
+    assert!(!edge("2026-07-10T16:00:00Z"));
+}
+
+#[test]
+fn further_tests_extend_and_the_name_stays() {
+    let plate = Plate::parse("鲁C12345").expect("legal");
+    let key = PlateKey::new(plate, PlateColor::Yellow);
+    let book = crate::judge::tests::book();
+    let of = |readings: &[Reading<'_>]| -> Vec<Finding> {
+        history(readings, RULE).episodes.iter().filter_map(|episode| finding(key, episode, &book)).collect()
+    };
+    let mut readings = vec![on("1", "2026-01-10", OVER), on("2", "2026-03-10", OVER)];
+    let short = of(&readings);
+    readings.push(on("3", "2026-08-10", OVER));
+    let long = of(&readings);
+    assert_eq!((short.len(), long.len()), (1, 1));
+    assert_eq!(short[0].id, long[0].id, "the conviction is the same");
+    assert_eq!(long[0].content["readings"].as_array().map(Vec::len), Some(3));
+    assert_eq!(long[0].content["readings"][0]["value"], 41.2);
+    readings.push(on("0", "2026-01-01", OVER));
+    assert_ne!(of(&readings)[0].id, long[0].id, "an earlier test convicts earlier");
+    readings.push(on("4", "2027-03-01", OVER));
+    readings.push(on("5", "2027-03-02", OVER));
+    let two = of(&readings);
+    assert_eq!(two.len(), 2, "a test too late begins anew");
+    readings[0].needs_review = true;
+    assert_eq!(of(&readings)[0].review, Review::Needed(vec!["a_reading_needs_review".into()]));
+    assert_eq!(of(&readings)[1].review, Review::NotNeeded);
+}
+
+#[test]
+fn one_drive_past_is_one_test() {
+    let second = |record, seconds| opacity("s", record, at("2026-01-10T12:00:00Z").plus_seconds(seconds), OVER);
+    assert!(records(&[second("1", 0), second("2", 59)]).is_empty());
+    assert_eq!(records(&[second("1", 0), second("2", 60)]), [["1", "2"]]);
+    assert!(records(&[second("1", 0), second("2", 50), second("3", 100)]).is_empty(), "a chain is one passage");
+    let elsewhere = opacity("other", "2", at("2026-01-10T12:00:30Z"), OVER);
+    assert_eq!(records(&[second("1", 0), elsewhere]), [["1", "2"]], "two stations are two passages");
+}
+
+#[test]
+fn the_earliest_valid_test_stands_for_the_passage() {
+    let second =
+        |record, seconds, tested| opacity("s", record, at("2026-01-10T12:00:00Z").plus_seconds(seconds), tested);
+    let later = on("9", "2026-02-10", OVER);
+    assert_eq!(records(&[second("1", 0, Tested::No), second("2", 5, OVER), later]), [["2", "9"]]);
+    assert_eq!(records(&[second("1", 0, OVER), second("2", 5, UNDER), later]), [["1", "9"]]);
+    assert!(records(&[second("1", 0, UNDER), second("2", 5, OVER), later]).is_empty());
+}
+
+#[test]
+fn pollutants_are_apart() {
+    let mut no = on("2", "2026-02-10", Tested::No);
+    no.tested[Pollutant::No as usize] = Tested::Over { value: 1600.0, limit: 1500.0 };
+    assert!(records(&[on("1", "2026-01-10", OVER), no]).is_empty());
+}
+
+#[test]
+fn three_tests_where_the_rule_asks_for_three() {
+    let rule = Rule { tests: 3, ..RULE };
+    let day = |record, day: &'static str| on(record, day, OVER);
+    let found = |readings: &[Reading<'_>]| history(readings, rule).episodes.len();
+    assert_eq!(found(&[day("1", "2026-01-10"), day("2", "2026-02-10")]), 0);
+    assert_eq!(found(&[day("1", "2026-01-10"), day("2", "2026-02-10"), day("3", "2026-07-10")]), 1);
+    assert_eq!(found(&[day("1", "2026-01-10"), day("2", "2026-02-10"), day("3", "2026-07-11")]), 0);
+}
+
+/// The same a second time, by definition and without any cleverness: record ids of every episode of opacity, each with
+/// the test that convicted.
+fn naive(readings: &[Reading<'_>], rule: Rule) -> Vec<(Vec<String>, String)> {
+    let mut unique: Vec<Reading<'_>> = Vec::new();
+    for reading in readings {
+        if !unique.iter().any(|known| known.record == reading.record && known.station == reading.station) {
+            unique.push(*reading);
+        }
+    }
+    // Passages: merge labels of near readings until nothing changes.
+    let mut label: Vec<usize> = (0..unique.len()).collect();
+    loop {
+        let before = label.clone();
+        for a in 0..unique.len() {
+            for b in 0..unique.len() {
+                let apart = unique[a].passed_at.micros_since(unique[b].passed_at).abs();
+                if unique[a].station == unique[b].station && apart < i64::from(rule.same_passage_seconds) * 1_000_000 {
+                    label[a] = label[a].min(label[b]);
+                    label[b] = label[a];
+                }
+            }
+        }
+        if label == before {
+            break;
+        }
+    }
+    let mut tests: Vec<Reading<'_>> = Vec::new();
+    for passage in 0..unique.len() {
+        let earliest = (0..unique.len())
+            .filter(|&i| label[i] == passage && unique[i].tested[0] != Tested::No)
+            .map(|i| unique[i])
+            .min_by_key(|r| (r.passed_at, r.record));
+        tests.extend(earliest);
+    }
+    tests.sort_by_key(|r| (r.passed_at, r.station, r.record));
+    let over = |i: usize| matches!(tests[i].tested[0], Tested::Over { .. });
+    let convicts = |i: usize| {
+        i + 1 >= rule.tests && (i + 1 - rule.tests..=i).all(over) && {
+            let end = tests[i + 1 - rule.tests].passed_at.china_day() + Months::new(rule.months);
+            tests[i].passed_at.china_day() <= end
+        }
+    };
+    let mut found = Vec::new();
+    for i in 0..tests.len() {
+        if convicts(i) && (i == 0 || !convicts(i - 1)) {
+            let mut end = i;
+            while end + 1 < tests.len() && convicts(end + 1) {
+                end += 1;
+            }
+            let names = tests[i + 1 - rule.tests..=end].iter().map(|r| r.record.to_owned()).collect();
+            found.push((names, tests[i].record.to_owned()));
+        }
+    }
+    found
+}
+
+#[derive(Clone, Debug)]
+struct Seed {
+    station: usize,
+    days: i64,
+    seconds: i64,
+    tested: Tested,
+}
+
+const STATIONS: [&str; 2] = ["370306-01", "370306-02"];
+/// Record ids in an order that is not that of the input.
+const RECORDS: [&str; 14] = ["g", "c", "m", "a", "n", "e", "b", "k", "d", "l", "f", "j", "h", "i"];
+
+fn seeds() -> impl Strategy<Value = Vec<Seed>> {
+    let tested = prop_oneof![5 => Just(OVER), 1 => Just(UNDER), 1 => Just(Tested::No)];
+    // Few days far apart, and few seconds, so that passages, months and ties all happen.
+    let days = prop_oneof![Just(0), Just(1), Just(90), Just(181), Just(182), Just(184), Just(270), 0..400_i64];
+    let seconds = prop_oneof![Just(0), Just(30), Just(59), Just(60), 0..300_i64];
+    prop::collection::vec((0..STATIONS.len(), days, seconds, tested), 0..RECORDS.len()).prop_map(|seeds| {
+        seeds.into_iter().map(|(station, days, seconds, tested)| Seed { station, days, seconds, tested }).collect()
+    })
+}
+
+fn readings(seeds: &[Seed]) -> Vec<Reading<'static>> {
+    let start = at("2025-08-31T12:00:00+08:00");
+    seeds
+        .iter()
+        .zip(RECORDS)
+        .map(|(seed, record)| {
+            let passed_at = start.plus_seconds(seed.days * 86_400 + seed.seconds);
+            opacity(STATIONS[seed.station], record, passed_at, seed.tested)
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_naive_reading(seeds in seeds(), tests in 2..4_usize) {
+        let rule = Rule { tests, ..RULE };
+        let readings = readings(&seeds);
+        let found: Vec<_> = history(&readings, rule)
+            .episodes
+            .iter()
+            .map(|e| {
+                let names: Vec<_> = e.readings.iter().map(|r| r.record.to_owned()).collect();
+                (names, e.convicted_by().expect("an episode has one").record.to_owned())
+            })
+            .collect();
+        prop_assert_eq!(found, naive(&readings, rule));
+    }
+
+    #[test]
+    fn order_and_repetition_change_nothing(
+        (straight, shuffled) in seeds().prop_map(|s| readings(&s)).prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
+        repeated in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let mut again = shuffled;
+        if !again.is_empty() {
+            again.extend(repeated.iter().map(|place| straight[place.index(straight.len())]));
+        }
+        prop_assert_eq!(history(&straight, RULE), history(&again, RULE));
+    }
+
+    #[test]
+    fn every_reading_is_in_exactly_one_passage(seeds in seeds()) {
+        let readings = readings(&seeds);
+        let mut names: Vec<_> = history(&readings, RULE).passages.iter().flatten().map(|r| r.record).collect();
+        names.sort_unstable();
+        let mut all: Vec<_> = readings.iter().map(|r| r.record).collect();
+        all.sort_unstable();
+        prop_assert_eq!(names, all);
+    }
+}

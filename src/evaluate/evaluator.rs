@@ -1,0 +1,156 @@
+//! The loop that claims tasks and reconciles findings, one step at a time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    nox,
+    reconcile::{self, Change},
+    tasks::{self, Kind},
+    vehicle,
+};
+use crate::{
+    judge::RuleBook,
+    store::{
+        connect::{Backoff, Connector},
+        error::{Class, class_of, describe},
+        prepared::Prepared,
+    },
+    telemetry::Meters,
+};
+
+/// Looks for tasks of other replicas at least this often; our own arrive with a nudge.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What the evaluator shares with the rest of the process.
+pub struct Evaluator {
+    connector: Connector,
+    rules: Arc<RuleBook>,
+    meters: Arc<Meters>,
+    nudge: Notify,
+    /// Open tasks at the last look; -1 before the first.
+    backlog: AtomicI64,
+    on_events: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    pub subjects: usize,
+    pub events: u64,
+}
+
+impl Evaluator {
+    /// `on_events` is called after a commit that wrote events.
+    pub fn new(
+        connector: Connector,
+        rules: Arc<RuleBook>,
+        meters: Arc<Meters>,
+        on_events: Box<dyn Fn() + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new(Self { connector, rules, meters, nudge: Notify::new(), backlog: AtomicI64::new(-1), on_events })
+    }
+
+    /// There may be new tasks.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    pub fn backlog(&self) -> i64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Works until cancelled; a step under way is finished or, by its transaction, undone.
+    pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        while let Some(mut client) = self.connector.connect_patiently("evaluator", &cancel).await {
+            match self.work(&mut client, &cancel, &mut backoff).await {
+                Ok(()) => return,
+                Err(error) => match class_of(&error) {
+                    Class::Poison | Class::Operator | Class::Duplicate => {
+                        tracing::error!(error = %describe(&error), "an evaluation fails; its tasks are kept and tried again");
+                    }
+                    Class::Again | Class::Away => {
+                        tracing::warn!(error = %describe(&error), "an evaluation was interrupted; trying again");
+                    }
+                },
+            }
+            if cancel.run_until_cancelled(backoff.wait()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn work(
+        &self,
+        client: &mut Client,
+        cancel: &CancellationToken,
+        backoff: &mut Backoff,
+    ) -> Result<(), tokio_postgres::Error> {
+        while !cancel.is_cancelled() {
+            let step = self.step(client).await?;
+            backoff.reset();
+            if step.subjects == 0 {
+                let wait = tokio::time::timeout(POLL, self.nudge.notified());
+                if cancel.run_until_cancelled(wait).await.is_none() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One round of see, ripen, claim, reconcile; tests drive the evaluator with it.
+    pub async fn step(&self, client: &mut Client) -> Result<Step, tokio_postgres::Error> {
+        let Some(seen) = tasks::see(client).await? else {
+            self.backlog.store(0, Ordering::Relaxed);
+            return Ok(Step::default());
+        };
+        self.backlog.store(seen.len() as i64, Ordering::Relaxed);
+        tasks::ripen(client, &seen).await?;
+        let started = Instant::now();
+        let mut prepared = Prepared::default();
+        let transaction = client.transaction().await?;
+        let claimed = tasks::claim(&transaction, &seen).await?;
+        let of = |kind| claimed.iter().filter(move |(subject, _)| subject.kind == kind);
+        let vehicles: Vec<i64> = of(Kind::Vehicle).map(|(subject, _)| subject.id).collect();
+        let terminals: Vec<_> = of(Kind::Nox).map(|(subject, span)| (subject.id as i32, *span)).collect();
+        let mut changes = Vec::new();
+        if !vehicles.is_empty() {
+            changes.extend(vehicle::evaluate(&transaction, &vehicles, &self.rules).await?);
+        }
+        if !terminals.is_empty() {
+            changes.extend(nox::evaluate(&transaction, &terminals, &self.rules.settings).await?);
+        }
+        let events = reconcile::apply(&transaction, &mut prepared, &changes).await?;
+        transaction.commit().await?;
+        self.count(&changes, claimed.len(), started.elapsed());
+        if events > 0 {
+            (self.on_events)();
+        }
+        Ok(Step { subjects: claimed.len(), events })
+    }
+
+    fn count(&self, changes: &[Change], subjects: usize, took: Duration) {
+        for change in changes {
+            match change {
+                Change::Raise(finding) | Change::Restate { finding, .. } => {
+                    self.meters.finding_made(&finding.rule, false);
+                }
+                Change::Revoke { finding, .. } => self.meters.finding_revoked(&finding.rule),
+            }
+        }
+        if subjects > 0 {
+            self.meters.evaluation_seconds.record(took.as_secs_f64() / subjects as f64);
+        }
+    }
+}

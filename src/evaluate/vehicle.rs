@@ -1,0 +1,205 @@
+//! The history of vehicles: which readings stand for which passages, and the episodes they make.
+//!
+//! Facts come from `passage_key` (every reading of a read plate, two years of them) and from the findings of single
+//! readings, which the storing transaction wrote: those hold the values, limits and review reasons that an episode names.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio_postgres::{Row, Transaction};
+
+use super::{
+    episode::{self, CONSECUTIVE_RULE, Episode, History, Reading, Rule, Tested},
+    reconcile::{self, Change, Desired, Existing},
+};
+use crate::{
+    finding::{Evidence, Finding, Review},
+    judge::{OVER_RULE, Pollutant, RuleBook},
+    pipeline::assemble::{outcome_of, reading_name},
+    reading::{PlateKey, Timestamp},
+};
+
+/// Where the wide row of a reading lies.
+#[derive(Clone, Copy)]
+struct Place {
+    station: i32,
+    passed_at: Timestamp,
+}
+
+/// One row of `passage_key`.
+struct Stored {
+    station_id: String,
+    record_id: String,
+    outcomes: i16,
+    place: Place,
+}
+
+/// Compares the findings of each vehicle with what its history says.
+pub async fn evaluate(
+    transaction: &Transaction<'_>,
+    plate_keys: &[i64],
+    book: &RuleBook,
+) -> Result<Vec<Change>, tokio_postgres::Error> {
+    let keys: Vec<PlateKey> = plate_keys.iter().filter_map(|&key| PlateKey::from_i64(key)).collect();
+    let subjects: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let mut stored = load(transaction, plate_keys).await?;
+    let mut existing = reconcile::existing(transaction, &subjects).await?;
+    let mut changes = Vec::new();
+    for (key, subject) in keys.iter().zip(&subjects) {
+        let facts = stored.remove(&key.as_i64()).unwrap_or_default();
+        let existing = existing.remove(subject).unwrap_or_default();
+        let places: HashMap<String, Place> = facts.iter().map(|f| (name(f), f.place)).collect();
+        let mut desired = decide(*key, &facts, &existing, book);
+        for finding in &mut desired.made {
+            finding.evidence = evidence(transaction, finding, &places).await?;
+        }
+        changes.extend(reconcile::compare(desired, existing));
+    }
+    Ok(changes)
+}
+
+fn name(stored: &Stored) -> String {
+    reading_name(&stored.station_id, &stored.record_id)
+}
+
+async fn load(
+    transaction: &Transaction<'_>,
+    plate_keys: &[i64],
+) -> Result<HashMap<i64, Vec<Stored>>, tokio_postgres::Error> {
+    let rows = transaction
+        .query(
+            "SELECT k.plate_key, s.station_id, k.record_id, k.outcomes, k.station, k.passed_at \
+             FROM passage_key k JOIN stations s ON s.id = k.station \
+             WHERE k.plate_key = ANY($1) AND k.passed_at > now() - INTERVAL '731 days'",
+            &[&plate_keys],
+        )
+        .await?;
+    let mut by_vehicle: HashMap<i64, Vec<Stored>> = HashMap::new();
+    let stored = |row: &Row| Stored {
+        station_id: row.get(1),
+        record_id: row.get(2),
+        outcomes: row.get(3),
+        place: Place { station: row.get(4), passed_at: row.get(5) },
+    };
+    for row in &rows {
+        by_vehicle.entry(row.get(0)).or_default().push(stored(row));
+    }
+    Ok(by_vehicle)
+}
+
+/// The pure part: everything that should be in force for one vehicle.
+fn decide(key: PlateKey, facts: &[Stored], existing: &[Existing], book: &RuleBook) -> Desired {
+    // What the findings of single readings say of their reading: values over the limit, and whether a person must look.
+    let mut said: HashMap<&str, &Finding> = HashMap::new();
+    for old in existing.iter().filter(|old| old.finding.rule == OVER_RULE) {
+        for reading in &old.readings {
+            said.insert(reading, &old.finding);
+        }
+    }
+    let names: Vec<String> = facts.iter().map(name).collect();
+    let readings: Vec<Reading<'_>> = facts
+        .iter()
+        .zip(&names)
+        .map(|(fact, name)| {
+            let finding = said.get(name.as_str()).copied();
+            Reading {
+                station: &fact.station_id,
+                record: &fact.record_id,
+                passed_at: fact.place.passed_at,
+                tested: Pollutant::ALL.map(|pollutant| tested(fact.outcomes, pollutant, finding)),
+                needs_review: finding.is_some_and(|finding| finding.review != Review::NotNeeded),
+            }
+        })
+        .collect();
+    let history = episode::history(&readings, Rule::of(book));
+    let made = |episode: &Episode<'_>| {
+        let mut finding = episode::finding(key, episode, book)?;
+        // The names tell whose raw payloads belong to it; the bytes are fetched later.
+        finding.evidence = episode
+            .readings
+            .iter()
+            .map(|r| Evidence { reading: reading_name(r.station, r.record), raw: Bytes::new() })
+            .collect();
+        Some(finding)
+    };
+    Desired {
+        made: history.episodes.iter().filter_map(made).collect(),
+        maker_of: vec![CONSECUTIVE_RULE],
+        withdrawn: withdrawn(&history, existing),
+    }
+}
+
+fn tested(outcomes: i16, pollutant: Pollutant, finding: Option<&Finding>) -> Tested {
+    match outcome_of(outcomes, pollutant) {
+        None => Tested::No,
+        // Values of tests that were passed are not part of any finding.
+        Some(false) => Tested::Under { value: 0.0, limit: 0.0 },
+        Some(true) => {
+            let number = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_f64).unwrap_or(0.0) as f32;
+            let entry = finding
+                .and_then(|finding| finding.content.pointer("/verdict/pollutants"))
+                .and_then(Value::as_array)
+                .and_then(|all| all.iter().find(|entry| entry.get("pollutant") == Some(&pollutant.name().into())));
+            match entry {
+                Some(entry) => Tested::Over { value: number(entry, "value"), limit: number(entry, "limit") },
+                None => Tested::Over { value: 0.0, limit: 0.0 },
+            }
+        }
+    }
+}
+
+/// Findings of readings that do not stand for their passage. A limit exceeded stands if its reading is the passage's first
+/// test of one of the pollutants exceeded; anything else (a listed vehicle seen) stands with the passage's first reading.
+fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<uuid::Uuid, String> {
+    let mut withdrawn = BTreeMap::new();
+    for passage in history.passages.iter().filter(|passage| passage.len() > 1) {
+        let is_test = |reading: &Reading<'_>, pollutant: Pollutant| reading.tested[pollutant as usize] != Tested::No;
+        let first_test = |pollutant| passage.iter().find(|reading| is_test(reading, pollutant));
+        let same = |a: &Reading<'_>, b: &Reading<'_>| (a.station, a.record) == (b.station, b.record);
+        for (place, reading) in passage.iter().enumerate() {
+            let name = reading_name(reading.station, reading.record);
+            let of_reading = existing.iter().filter(|old| {
+                old.finding.rule != CONSECUTIVE_RULE && old.readings.len() == 1 && old.readings.contains(&name)
+            });
+            for old in of_reading {
+                let stands = if old.finding.rule == OVER_RULE {
+                    Pollutant::ALL.into_iter().any(|pollutant| {
+                        matches!(reading.tested[pollutant as usize], Tested::Over { .. })
+                            && first_test(pollutant).is_some_and(|first| same(first, reading))
+                    })
+                } else {
+                    place == 0
+                };
+                if !stands && let Some(first) = passage.first() {
+                    let first = reading_name(first.station, first.record);
+                    withdrawn.insert(old.finding.id, format!("the same passage as {first}, which stands for it"));
+                }
+            }
+        }
+    }
+    withdrawn
+}
+
+/// The raw payloads of a finding's readings.
+async fn evidence(
+    transaction: &Transaction<'_>,
+    finding: &Finding,
+    places: &HashMap<String, Place>,
+) -> Result<Vec<Evidence>, tokio_postgres::Error> {
+    let mut evidence = Vec::with_capacity(finding.evidence.len());
+    for Evidence { reading, .. } in &finding.evidence {
+        let Some(Place { station, passed_at }) = places.get(reading) else { continue };
+        let record = reading.rsplit_once('/').map_or("", |(_, record)| record);
+        let row = transaction
+            .query_opt(
+                "SELECT raw FROM passage WHERE passed_at = $1 AND station = $2 AND record_id = $3",
+                &[passed_at, station, &record],
+            )
+            .await?;
+        if let Some(row) = row {
+            evidence.push(Evidence { reading: reading.clone(), raw: Bytes::from(row.get::<_, Vec<u8>>(0)) });
+        }
+    }
+    Ok(evidence)
+}

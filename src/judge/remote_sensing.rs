@@ -1,0 +1,183 @@
+//! One roadside passage against the limits of its vehicle (HJ 845-2017 by the built-in table).
+//!
+//! In this order, and each pollutant for itself:
+//!
+//! 1. The registered fuel decides which limits there are. Petrol, electric and other vehicles have none unless the table
+//!    gives them some: `not_applicable`, whatever the weather was.
+//! 2. The measurement must be valid. A condition not met *or not known* makes it `invalid`: neither a pass nor over.
+//! 3. With an unknown fuel a valid measurement stays `undetermined`. The rig's own guess of the fuel, or a yellow plate,
+//!    decides nothing; that diesel is suspected is noted among the reasons.
+//! 4. Over means strictly greater than the limit in force when the vehicle passed.
+//!
+//! A pollutant that was not measured does not appear: a black-smoke camera measures no gas.
+//!
+//! The whole is `over_limit` where any pollutant is; otherwise it acquits (`pass`) only where everything measured and
+//! limited passed: one undetermined or invalid pollutant makes the whole that, because an acquittal that overlooks a
+//! measurement would be none.
+
+use smallvec::SmallVec;
+
+use super::{
+    RuleBook, StationFacts, findings,
+    limits::Class,
+    pollutant::Pollutant,
+    verdict::{Judgement, Outcome, PollutantVerdict, Verdict},
+};
+use crate::{
+    reading::passage::{FuelHint, Passage, PlateReading},
+    vehicle::facts::{Fuel, VehicleMatch},
+};
+
+/// Judges one passage; see the module for the rules. `live` says whether it was seen recently enough for somebody to be
+/// stopped (design invariant 7).
+pub fn passage(
+    passage: &Passage,
+    matched: &VehicleMatch,
+    station: Option<&StationFacts>,
+    book: &RuleBook,
+    live: bool,
+) -> Judgement {
+    let verdict = verdict(passage, matched, station, book);
+    if verdict.outcome != Outcome::OverLimit && matched.lists.is_empty() {
+        return Judgement { verdict, review: SmallVec::new(), findings: Vec::new() };
+    }
+    findings::of_passage(verdict, passage, matched, book, live)
+}
+
+/// Which limits a vehicle stands under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Class(Class),
+    NoLimits,
+    Unknown(&'static str),
+}
+
+fn standing(passage: &Passage, matched: &VehicleMatch) -> Standing {
+    let Some(vehicle) = &matched.vehicle else {
+        return Standing::Unknown(match passage.plate {
+            PlateReading::Unread => "plate_unread",
+            PlateReading::Read(_) => "vehicle_not_registered",
+        });
+    };
+    match vehicle.fuel {
+        Fuel::Diesel => Standing::Class(Class::Diesel),
+        Fuel::Petrol => Standing::Class(Class::Petrol),
+        Fuel::Gas => Standing::Class(Class::Gas),
+        Fuel::Electric | Fuel::Other => Standing::NoLimits,
+        // The register's letters may say what burns in it: `BO` and `OB` are diesel hybrids.
+        Fuel::Hybrid if vehicle.fuel_code.contains(&b'B') => Standing::Class(Class::Diesel),
+        Fuel::Hybrid if vehicle.fuel_code.contains(&b'A') => Standing::Class(Class::Petrol),
+        Fuel::Hybrid => Standing::Unknown("hybrid_fuel_unknown"),
+        Fuel::Unknown => Standing::Unknown("fuel_unknown"),
+    }
+}
+
+fn verdict(passage: &Passage, matched: &VehicleMatch, station: Option<&StationFacts>, book: &RuleBook) -> Verdict {
+    let standing = standing(passage, matched);
+    let mut verdict = Verdict {
+        outcome: Outcome::Undetermined,
+        pollutants: SmallVec::new(),
+        unmet: SmallVec::new(),
+        notes: SmallVec::new(),
+    };
+    let mut measured = 0;
+    for pollutant in book.limits.limited() {
+        let Some(value) = pollutant.measured(passage) else { continue };
+        let entry = match standing {
+            Standing::Class(class) => book.limits.find(pollutant, class, passage.passed_at),
+            Standing::NoLimits | Standing::Unknown(_) => None,
+        };
+        let outcome = match (standing, entry) {
+            (Standing::Unknown(_), _) => Outcome::Undetermined,
+            (_, None) => Outcome::NotApplicable,
+            (_, Some((_, limit))) if value > limit.value => Outcome::OverLimit,
+            (_, Some(_)) => Outcome::Pass,
+        };
+        if outcome != Outcome::NotApplicable {
+            measured |= pollutant.bit();
+        }
+        let limit = entry.map(|(_, limit)| limit.value);
+        let entry = entry.map(|(place, _)| place);
+        verdict.pollutants.push(PollutantVerdict { pollutant, outcome, value, limit, entry });
+    }
+    if measured != 0 {
+        invalidate(&mut verdict, passage, station, book, measured);
+    }
+    verdict.outcome = whole(&verdict, standing, passage, book);
+    note(&mut verdict, standing, passage);
+    verdict
+}
+
+/// Looks at every condition of the pollutants that count, and takes back what an unmet one makes worthless.
+fn invalidate(verdict: &mut Verdict, passage: &Passage, station: Option<&StationFacts>, book: &RuleBook, measured: u8) {
+    let mut spoilt = 0;
+    for (place, condition) in book.limits.conditions_at(passage.passed_at) {
+        if condition.pollutants & measured == 0 {
+            continue;
+        }
+        if let Some(unmet) = condition.check(place, passage, station) {
+            spoilt |= condition.pollutants;
+            verdict.unmet.push(unmet);
+        }
+    }
+    if spoilt == 0 {
+        return;
+    }
+    for each in &mut verdict.pollutants {
+        if each.outcome != Outcome::NotApplicable && spoilt & each.pollutant.bit() != 0 {
+            each.outcome = Outcome::Invalid;
+        }
+    }
+}
+
+fn whole(verdict: &Verdict, standing: Standing, passage: &Passage, book: &RuleBook) -> Outcome {
+    let any = |outcome| verdict.pollutants.iter().any(|each| each.outcome == outcome);
+    if let Some(first) = [Outcome::OverLimit, Outcome::Undetermined, Outcome::Invalid, Outcome::Pass]
+        .into_iter()
+        .find(|&outcome| any(outcome))
+    {
+        return first;
+    }
+    // Nothing was measured that has a limit for this vehicle. Is there one at all?
+    match standing {
+        Standing::NoLimits => Outcome::NotApplicable,
+        Standing::Unknown(_) => Outcome::Undetermined,
+        Standing::Class(class) => {
+            let at = passage.passed_at;
+            let limited = Pollutant::ALL.into_iter().any(|p| book.limits.find(p, class, at).is_some());
+            if limited { Outcome::Undetermined } else { Outcome::NotApplicable }
+        }
+    }
+}
+
+/// Names the missing input, and suspicions that decide nothing.
+fn note(verdict: &mut Verdict, standing: Standing, passage: &Passage) {
+    match standing {
+        Standing::Unknown(why) => {
+            verdict.notes.push(why);
+            if passage.fuel_hint == Some(FuelHint::Diesel) {
+                verdict.notes.push("diesel_suspected");
+            }
+        }
+        Standing::Class(class) => {
+            if verdict.outcome == Outcome::Undetermined {
+                verdict.notes.push("nothing_measured");
+            }
+            let contradicted = match passage.fuel_hint {
+                Some(FuelHint::Diesel) => class != Class::Diesel,
+                Some(FuelHint::Petrol) => class != Class::Petrol,
+                Some(FuelHint::Gas) => class != Class::Gas,
+                Some(FuelHint::Electric) => true,
+                Some(FuelHint::Other) | None => false,
+            };
+            if contradicted && verdict.outcome != Outcome::Pass {
+                verdict.notes.push("fuel_hint_contradicts_register");
+            }
+        }
+        Standing::NoLimits => {
+            if passage.fuel_hint == Some(FuelHint::Diesel) {
+                verdict.notes.push("fuel_hint_contradicts_register");
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! JSON Schemas of what comes in and what a judgement looks like, generated from the types and kept in `schemas/`.
+
+/// Names and texts of the committed schemas, for the `schema` command.
+pub fn schemas() -> &'static [(&'static str, &'static str)] {
+    &[
+        ("passage", include_str!("../../schemas/messages/passage.schema.json")),
+        ("verdict", include_str!("../../schemas/messages/verdict.schema.json")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode::remote_sensing::message::PassageMessage, judge::document::VerdictDocument};
+    use schemars::generate::SchemaSettings;
+
+    fn generated(name: &str) -> String {
+        let schema = match name {
+            "passage" => SchemaSettings::draft2020_12()
+                .for_deserialize()
+                .into_generator()
+                .into_root_schema_for::<PassageMessage>(),
+            "verdict" => SchemaSettings::draft2020_12()
+                .for_serialize()
+                .into_generator()
+                .into_root_schema_for::<VerdictDocument>(),
+            other => panic!("no type for schema {other}"),
+        };
+        serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+    }
+
+    /// `UPDATE_SCHEMAS=1` rewrites the files instead of comparing them.
+    #[test]
+    fn committed_schemas_are_those_of_the_types() {
+        for (name, committed) in schemas() {
+            let fresh = generated(name);
+            if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+                let path = format!("{}/schemas/messages/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+                std::fs::write(path, &fresh).expect("write the schema");
+            } else {
+                assert_eq!(*committed, fresh, "schema {name} drifted; UPDATE_SCHEMAS=1 rewrites it");
+            }
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! From a terminal's message to rows: packets, stream seconds, items, and what they say at once.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::assemble::{Assembler, Place, flag};
+use crate::{
+    config::SourceKind,
+    decode::{self, Body, Carriage, Channel, Command, Frame, Item, NotValue, Stream},
+    fault::{Reason, Refusal},
+    finding::{Evidence, Finding},
+    judge::{
+        self,
+        nonroad::{NonroadFacts, ZoneFacts},
+        terminal::{Alarm, Counted, StreamFacts, TerminalFacts, TerminalKind, nox_second},
+    },
+    reading::{DeviceId, Timestamp, validate},
+    store::{
+        batch::{Batch, NoxSecond, Origin, OwnedFinding, RowRef, Table},
+        tables::{TERMINAL_ITEM, TERMINAL_PACKET, TERMINAL_STREAM},
+    },
+    vehicle::devices::Device,
+    zone::NONROAD_STAGE_MIN_3,
+};
+
+/// Bits a channel's state takes in `terminal_stream.states`.
+const STATE_BITS: u32 = 3;
+
+/// What all readings of one packet share.
+struct Packet<'a> {
+    frame: &'a Frame,
+    device: &'a DeviceId,
+    register: Option<&'a Device>,
+    raw: Bytes,
+    /// First eight bytes of the packet's SHA-256.
+    digest: i64,
+    at: Timestamp,
+    live: bool,
+}
+
+impl Assembler {
+    /// Adds every reading of every frame of the message; returns how many readings it has.
+    pub(super) fn frames(&self, at: &Place<'_>, batch: &mut Batch) -> usize {
+        let Ok(device) = DeviceId::parse(&at.message.device) else { return 0 };
+        let register = at.knowledge.devices.find(at.source.kind, &at.message.device);
+        let carriage = Carriage {
+            kind: at.source.kind,
+            protocol: register.and_then(|device| device.protocol).unwrap_or(at.source.protocol),
+            hex_pointers: &at.source.hex_pointers,
+            allow_missing_checksum: at.source.allow_missing_checksum,
+            max_bytes: self.max_payload,
+        };
+        let mut element = 0;
+        for decoded in decode::decode_payload(&at.message.payload, &carriage) {
+            match decoded {
+                Err(error) => {
+                    let refusal = Refusal::new(error.reason(), error.detail.clone());
+                    self.put_aside_at(at.message, element, Bytes::from(error.raw), refusal, &at.elements, batch);
+                    element += 1;
+                }
+                Ok(frame) => element += self.frame(at, &device, register, &frame, element, batch),
+            }
+        }
+        element
+    }
+
+    /// Adds the readings of one frame, numbered from `first`; returns how many it has.
+    fn frame(
+        &self,
+        at: &Place<'_>,
+        device: &DeviceId,
+        register: Option<&Device>,
+        frame: &Frame,
+        first: usize,
+        batch: &mut Batch,
+    ) -> usize {
+        let bytes = frame.raw_bytes(&at.message.payload);
+        let inside = at.message.payload.as_ptr_range();
+        let raw = match inside.contains(&bytes.as_ptr()) {
+            true => at.message.payload.slice_ref(bytes),
+            false => Bytes::copy_from_slice(bytes),
+        };
+        if let Err(refusal) = belongs(frame, device, register, at.source.kind) {
+            self.put_aside_at(at.message, first, raw, refusal, &at.elements, batch);
+            return 1;
+        }
+        let sha256 = Sha256::digest(&raw);
+        let Some(packet_at) = frame.sent_at.or_else(|| frame.items.first().map(|item| item.collected_at)) else {
+            return self.without_time(at, frame, first, raw, batch);
+        };
+        let digest = i64::from_be_bytes(std::array::from_fn(|place| sha256[place]));
+        let live = !at.message.replayed && !frame.is_resend();
+        let packet = Packet { frame, device, register, raw, digest, at: packet_at, live };
+        let before = batch.readings() - batch.dead_letters.len();
+        let count = match frame.items.is_empty() {
+            true => self.event(at, &packet, first, batch),
+            false => self.items(at, &packet, first, batch),
+        };
+        // A packet none of whose readings is taken is kept with its dead letters.
+        if batch.readings() - batch.dead_letters.len() > before {
+            packet_row(at, &packet, &sha256, first, batch);
+        }
+        count
+    }
+
+    /// A time sync, an activation response or a user command has no time and no reading; anything else should have one.
+    fn without_time(&self, at: &Place<'_>, frame: &Frame, first: usize, raw: Bytes, batch: &mut Batch) -> usize {
+        if matches!(frame.command, Command::TimeSync | Command::ActivationResponse | Command::User) {
+            return 0;
+        }
+        let refusal = Refusal::new(Reason::TimeImplausible, "the packet's clock gave no calendar date");
+        self.put_aside_at(at.message, first, raw, refusal, &at.elements, batch);
+        1
+    }
+
+    /// Login, logout, removal alarm, activation: one item named after the command.
+    fn event(&self, at: &Place<'_>, packet: &Packet<'_>, first: usize, batch: &mut Batch) -> usize {
+        if !self.plausible(at, packet, packet.at, first, batch) {
+            return 1;
+        }
+        let kind = packet.frame.command.name();
+        let body = serde_json::to_vec(packet.frame).unwrap_or_default();
+        let without_serial = Frame { serial: None, ..packet.frame.clone() };
+        let hash = xxh3_64(&serde_json::to_vec(&without_serial).unwrap_or_default());
+        let owner = item_row(at, packet, Named { kind, at: packet.at, ordinal: 0 }, &body, hash, first, batch);
+        if packet.frame.command == Command::RemovalAlarm {
+            let alarm =
+                TerminalFacts { kind: kind_of(at), device: packet.device, at: packet.at, alarm: Alarm::Removal };
+            raise(packet, owner, judge::terminal(&alarm), batch);
+        }
+        if let Some(position) = packet.frame.position() {
+            self.place(at, packet, owner, packet.at, position, batch);
+        }
+        1
+    }
+
+    fn items(&self, at: &Place<'_>, packet: &Packet<'_>, first: usize, batch: &mut Batch) -> usize {
+        let mut nox: SmallVec<[(NoxSecond, bool); 10]> = SmallVec::new();
+        for (place, item) in packet.frame.items.iter().enumerate() {
+            let element = first + place;
+            if !self.plausible(at, packet, item.collected_at, element, batch) {
+                continue;
+            }
+            let owner = match &item.body {
+                Body::Stream(stream) => {
+                    let owner = stream_row(at, packet, item, stream, element, batch);
+                    let counted = nox_second(&stream_facts(stream), &self.rules.settings);
+                    note_nox(&mut nox, at, packet, item, owner, counted);
+                    owner
+                }
+                body => {
+                    let named =
+                        Named { kind: body.item_type().name(), at: item.collected_at, ordinal: item.ordinal as i16 };
+                    let json = serde_json::to_vec(item).unwrap_or_default();
+                    let without_serial = Item { serial: None, ..item.clone() };
+                    let hash = xxh3_64(&serde_json::to_vec(&without_serial).unwrap_or_default());
+                    item_row(at, packet, named, &json, hash, element, batch)
+                }
+            };
+            if let Body::Obd(obd) = &item.body
+                && let Ok(dtcs) = &obd.dtc
+            {
+                let alarm = Alarm::Diagnosis { mil_on: obd.mil.is_lit(), dtcs };
+                let facts = TerminalFacts { kind: kind_of(at), device: packet.device, at: item.collected_at, alarm };
+                raise(packet, owner, judge::terminal(&facts), batch);
+            }
+            if let Some(position) = item.body.position().get().or_else(|| packet.frame.position()) {
+                self.place(at, packet, owner, item.collected_at, position, batch);
+            }
+        }
+        batch.nox_seconds.extend(nox.into_iter().filter(|(_, over)| *over).map(|(second, _)| second));
+        packet.frame.items.len()
+    }
+
+    /// Puts a reading with an impossible time aside; `false` also for a reading that is not wanted.
+    fn plausible(
+        &self,
+        at: &Place<'_>,
+        packet: &Packet<'_>,
+        time: Timestamp,
+        element: usize,
+        batch: &mut Batch,
+    ) -> bool {
+        if !at.elements.contains(&element) {
+            return false;
+        }
+        let (past, future) = (at.source.plausible_past_days, at.source.plausible_future_minutes);
+        match validate::time_plausible(time, at.message.received_at, past, future) {
+            Ok(()) => true,
+            Err(refusal) => {
+                self.put_aside_at(at.message, element, packet.raw.clone(), refusal, &at.elements, batch);
+                false
+            }
+        }
+    }
+
+    /// Judges where a machine is; positions of vehicles' terminals are not judged here.
+    fn place(
+        &self,
+        at: &Place<'_>,
+        packet: &Packet<'_>,
+        owner: RowRef,
+        time: Timestamp,
+        position: decode::Position,
+        batch: &mut Batch,
+    ) {
+        if at.source.kind != SourceKind::Nonroad || at.knowledge.zones.is_empty() {
+            return;
+        }
+        let zones: SmallVec<[ZoneFacts<'_>; 2]> = at
+            .knowledge
+            .zones
+            .containing(position.lon, position.lat, time)
+            .filter(|zone| &*zone.rule == NONROAD_STAGE_MIN_3)
+            .map(|zone| ZoneFacts { name: &zone.name, kind: &zone.kind })
+            .collect();
+        let facts = NonroadFacts {
+            machine: packet.device,
+            at: time,
+            stage: packet.register.and_then(|device| device.emission_stage),
+            position_valid: position.valid,
+            zones: &zones,
+        };
+        for finding in judge::nonroad(&facts, &self.rules).into_findings() {
+            raise(packet, owner, Some(finding), batch);
+        }
+    }
+}
+
+/// Whether the frame names the device of its topic, or what the register binds that device to. A retrofit terminal's
+/// frame carries its vehicle's VIN; as long as no register says which, there is nothing to compare it with.
+fn belongs(frame: &Frame, device: &DeviceId, register: Option<&Device>, kind: SourceKind) -> Result<(), Refusal> {
+    let bound = register.and_then(|device| device.bound_to);
+    let named = frame.names(device.as_str()) || bound.is_some_and(|bound| frame.names(&bound.to_string()));
+    if named || (kind == SourceKind::Retrofit && bound.is_none()) {
+        return Ok(());
+    }
+    validate::identity(device.as_str(), &frame.id)
+}
+
+fn kind_of(at: &Place<'_>) -> TerminalKind {
+    match at.source.kind {
+        SourceKind::Nonroad => TerminalKind::Machine,
+        _ => TerminalKind::Vehicle,
+    }
+}
+
+/// Adds a finding with the packet as evidence.
+fn raise(packet: &Packet<'_>, owner: RowRef, finding: Option<Finding>, batch: &mut Batch) {
+    let Some(mut finding) = finding else { return };
+    let reading = format!("packet {}/{}/{:016x}", packet.device, packet.at, packet.digest);
+    finding.evidence.push(Evidence { reading, raw: packet.raw.clone() });
+    finding.intercept &= packet.live;
+    batch.findings.push(OwnedFinding { owner, finding });
+}
+
+fn flags(at: &Place<'_>, packet: &Packet<'_>) -> i32 {
+    let unknown = if at.numbered.known { 0 } else { flag::UNKNOWN_DEVICE };
+    unknown | if packet.live { 0 } else { flag::NOT_LIVE }
+}
+
+fn origin(at: &Place<'_>, packet: &Packet<'_>, element: usize, batch: &Batch) -> Origin {
+    Origin {
+        source: at.message.source,
+        message: (batch.messages.len() - 1) as u32,
+        element: element as i32,
+        raw: packet.raw.clone(),
+    }
+}
+
+fn packet_row(at: &Place<'_>, packet: &Packet<'_>, sha256: &[u8], first: usize, batch: &mut Batch) {
+    let origin = origin(at, packet, first, batch);
+    let table = &mut batch.keyed[Table::Packet as usize];
+    table.widen(packet.at);
+    table.origins.push(origin);
+    let mut row = table.rows.row(TERMINAL_PACKET.width());
+    row.time(packet.at);
+    row.int4(at.numbered.id);
+    row.int8(packet.digest);
+    row.text(packet.frame.protocol.name());
+    row.text(packet.frame.command.name());
+    match packet.frame.serial {
+        Some(serial) => row.int4(i32::from(serial)),
+        None => row.null(),
+    }
+    let names: SmallVec<[&str; 8]> = packet.frame.flags.names().collect();
+    row.text_array(names.iter().copied());
+    row.time(at.message.received_at);
+    // The digest is part of the key, so two rows with one key have one content.
+    row.int8(packet.digest);
+    row.bytea(sha256);
+    row.bytea(&packet.raw);
+}
+
+struct Named<'a> {
+    kind: &'a str,
+    at: Timestamp,
+    ordinal: i16,
+}
+
+fn item_row(
+    at: &Place<'_>,
+    packet: &Packet<'_>,
+    named: Named<'_>,
+    body: &[u8],
+    hash: u64,
+    element: usize,
+    batch: &mut Batch,
+) -> RowRef {
+    let origin = origin(at, packet, element, batch);
+    let table = &mut batch.keyed[Table::Item as usize];
+    let owner = RowRef { table: Table::Item, row: table.rows.len() as u32 };
+    table.widen(named.at);
+    table.origins.push(origin);
+    let mut row = table.rows.row(TERMINAL_ITEM.width());
+    row.time(named.at);
+    row.int4(at.numbered.id);
+    row.text(named.kind);
+    row.int2(named.ordinal);
+    row.int8(packet.digest);
+    row.int8(hash as i64);
+    row.jsonb(body);
+    row.int4(flags(at, packet));
+    owner
+}
+
+fn stream_row(
+    at: &Place<'_>,
+    packet: &Packet<'_>,
+    item: &Item,
+    stream: &Stream,
+    element: usize,
+    batch: &mut Batch,
+) -> RowRef {
+    let origin = origin(at, packet, element, batch);
+    let table = &mut batch.keyed[Table::Stream as usize];
+    let owner = RowRef { table: Table::Stream, row: table.rows.len() as u32 };
+    table.widen(item.collected_at);
+    table.origins.push(origin);
+    let channels = in_order(stream);
+    let position = stream.position.get().or_else(|| packet.frame.position());
+    let mut states = 0_i64;
+    let mut content: SmallVec<[u8; 192]> = SmallVec::new();
+    for (place, channel) in channels.iter().enumerate() {
+        states |= i64::from(state_of(*channel)) << (place as u32 * STATE_BITS);
+        content.extend_from_slice(&channel.value().unwrap_or(0.0).to_bits().to_le_bytes());
+    }
+    content.extend_from_slice(&states.to_le_bytes());
+    if let Some(position) = position {
+        content.push(u8::from(position.valid));
+        content.extend_from_slice(&position.lon.to_bits().to_le_bytes());
+        content.extend_from_slice(&position.lat.to_bits().to_le_bytes());
+    }
+    content.push(stream.work_state.map_or(0, |state| state as u8 + 1));
+
+    let mut row = table.rows.row(TERMINAL_STREAM.width());
+    row.time(item.collected_at);
+    row.int4(at.numbered.id);
+    row.int2(item.ordinal as i16);
+    row.int8(packet.digest);
+    row.int8(xxh3_64(&content) as i64);
+    row.int8(states);
+    for (place, channel) in channels.iter().enumerate() {
+        match place {
+            ODOMETER => row.float8(channel.value()),
+            _ => row.real(channel.value().map(|value| value as f32)),
+        }
+    }
+    match stream.work_state {
+        Some(state) => row.text(state.name()),
+        None => row.null(),
+    }
+    match position {
+        Some(position) => row.bool(position.valid),
+        None => row.null(),
+    }
+    row.float8(position.map(|position| position.lon));
+    row.float8(position.map(|position| position.lat));
+    row.int4(flags(at, packet));
+    owner
+}
+
+/// Place of the odometer in [`in_order`]; single precision would lose metres after a hundred thousand kilometres.
+const ODOMETER: usize = 15;
+
+/// The channels in the order of the columns.
+fn in_order(stream: &Stream) -> [Channel; 18] {
+    let c = &stream.channels;
+    [
+        c.speed_kmh,
+        c.barometric_kpa,
+        c.net_torque_pct,
+        c.friction_torque_pct,
+        c.engine_rpm,
+        c.fuel_flow_lph,
+        c.nox_upstream_ppm,
+        c.nox_downstream_ppm,
+        c.reagent_pct,
+        c.intake_air_kgph,
+        c.scr_inlet_c,
+        c.scr_outlet_c,
+        c.dpf_dp_kpa,
+        c.coolant_c,
+        c.fuel_tank_pct,
+        c.odometer_km,
+        c.egr_actual_pct,
+        c.egr_commanded_pct,
+    ]
+}
+
+fn state_of(channel: Channel) -> u8 {
+    match channel.not_value() {
+        None => 0,
+        Some(_) if channel == Channel::ABSENT => 5,
+        Some(NotValue::NotAvailable) => 1,
+        Some(NotValue::SensorError) => 2,
+        Some(NotValue::Reserved) => 3,
+        Some(NotValue::OutOfRange) => 4,
+    }
+}
+
+fn stream_facts(stream: &Stream) -> StreamFacts {
+    let single = |channel: Channel| channel.value().map(|value| value as f32);
+    StreamFacts {
+        engine_rpm: single(stream.channels.engine_rpm),
+        coolant_c: single(stream.channels.coolant_c),
+        scr_inlet_c: single(stream.channels.scr_inlet_c),
+        nox_downstream_ppm: single(stream.channels.nox_downstream_ppm),
+        nox_upstream_ppm: single(stream.channels.nox_upstream_ppm),
+    }
+}
+
+/// Remembers what a second counts for. Several records of one second can only come in one packet (the key of a second one
+/// in another packet is taken), and among them the one that favours the vehicle stands.
+fn note_nox(
+    seconds: &mut SmallVec<[(NoxSecond, bool); 10]>,
+    at: &Place<'_>,
+    packet: &Packet<'_>,
+    item: &Item,
+    owner: RowRef,
+    counted: Counted,
+) {
+    let (ppm, over) = match counted {
+        Counted::NotValid => return,
+        Counted::Under(ppm) => (ppm, false),
+        Counted::Over(ppm) => (ppm, true),
+    };
+    if let Some((known, was_over)) = seconds.iter_mut().find(|(known, _)| known.at == item.collected_at) {
+        known.ppm = known.ppm.min(ppm);
+        *was_over &= over;
+        return;
+    }
+    let second = NoxSecond {
+        owner,
+        device: at.numbered.id,
+        at: item.collected_at,
+        ppm,
+        packet: packet.digest,
+        packet_at: packet.at,
+    };
+    seconds.push((second, over));
+}

@@ -1,0 +1,267 @@
+//! One writer: takes messages from the inbox, makes a batch of them, commits it, and only then settles the receipts.
+//!
+//! Several writers share the inbox. Whoever holds its lock fills a batch; the others commit meanwhile, so the next batch
+//! fills while one commits and no message waits behind a commit it is not part of.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Mutex, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    assemble::{Assembler, Message, Missing},
+    salvage::{Piece, Pieces},
+};
+use crate::{
+    fault::{Reason, Refusal},
+    ingest::{Inbox, Receipt},
+    reading::Timestamp,
+    store::{
+        batch::Batch,
+        commit::{Committed, Committer},
+        connect::{Backoff, Connector},
+        error::{Class, class_of, describe},
+    },
+    telemetry::{Meters, meters::ErrorClass},
+};
+
+/// Messages taken from the inbox in one go; small, so that decoding them does not hold a runtime thread for long.
+const TAKE: usize = 64;
+
+/// Between takes while a batch fills: long enough that a wake-up serves many messages, short against the latency aimed at.
+const PACE: Duration = Duration::from_millis(1);
+
+/// A batch is sent off when its encoded rows reach this, whatever their number, bytes.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// What a writer shares with the rest of the process.
+pub struct Shared {
+    pub assembler: Assembler,
+    pub connector: Connector,
+    pub inbox: Mutex<Inbox>,
+    pub sources: Vec<String>,
+    pub batch_readings: usize,
+    pub linger: Duration,
+    pub meters: Arc<Meters>,
+    /// Called after each commit: books, relay, evaluator.
+    pub on_commit: Box<dyn Fn(Progress<'_>) + Send + Sync>,
+}
+
+/// One commit, for those who count.
+pub struct Progress<'a> {
+    pub committed: &'a Committed,
+    /// From the start of the transaction to its end.
+    pub took: Duration,
+    /// Arrival of the message that waited longest.
+    pub oldest: Option<Timestamp>,
+}
+
+pub struct Writer {
+    shared: Arc<Shared>,
+    name: String,
+    /// Gives up waiting for the database; the messages stay unacknowledged and come again.
+    abandon: CancellationToken,
+    committer: Option<Committer>,
+    was_connected: bool,
+}
+
+/// Messages with their receipts and the batch made of them.
+struct Filled {
+    messages: Vec<Message>,
+    receipts: Vec<Receipt>,
+    batch: Batch,
+}
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, name: String, abandon: CancellationToken) -> Self {
+        Self { shared, name, abandon, committer: None, was_connected: false }
+    }
+
+    /// Works until the inbox is closed and empty, or until `abandon`. Returns whether everything taken was settled.
+    pub async fn run(mut self) -> bool {
+        loop {
+            let Some(filled) = self.fill().await else { return !self.abandon.is_cancelled() };
+            if self.commit(&filled.batch, &filled.messages).await.is_none() {
+                return false;
+            }
+            Receipt::settle_all(filled.receipts);
+        }
+    }
+
+    /// Takes messages until the batch is full or its first message has waited for `linger`; `None` at the end.
+    async fn fill(&mut self) -> Option<Filled> {
+        let shared = Arc::clone(&self.shared);
+        let mut inbox = self.abandon.run_until_cancelled(shared.inbox.lock()).await?;
+        let mut deliveries = Vec::with_capacity(TAKE);
+        if self.abandon.run_until_cancelled(inbox.recv_many(&mut deliveries, TAKE)).await? == 0 {
+            return None;
+        }
+        let deadline = Instant::now() + shared.linger;
+        let mut filled = Filled {
+            messages: Vec::with_capacity(shared.batch_readings),
+            receipts: Vec::with_capacity(shared.batch_readings),
+            batch: Batch::new(shared.sources.len()),
+        };
+        loop {
+            let taken = deliveries.len();
+            for delivery in deliveries.drain(..) {
+                let (message, receipt) = Message::of(delivery);
+                self.assemble(&message, 0..usize::MAX, &mut filled.batch).await?;
+                filled.messages.push(message);
+                filled.receipts.push(receipt);
+            }
+            let full = filled.batch.readings() >= shared.batch_readings || filled.batch.size() >= BATCH_BYTES;
+            let now = Instant::now();
+            if full || now >= deadline {
+                return Some(filled);
+            }
+            if taken < TAKE {
+                tokio::time::sleep(PACE.min(deadline - now)).await;
+            }
+            // More only if it is there already: the deadline belongs to the messages taken, not to those to come.
+            let more = inbox.recv_many(&mut deliveries, TAKE);
+            match tokio::time::timeout(Duration::ZERO, more).await {
+                Ok(0) | Err(_) if Instant::now() >= deadline => return Some(filled),
+                Ok(0) => return Some(filled),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Adds the readings `elements` of a message to the batch, giving numbers to stations and devices never seen.
+    async fn assemble(
+        &mut self,
+        message: &Message,
+        elements: std::ops::Range<usize>,
+        batch: &mut Batch,
+    ) -> Option<usize> {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            match shared.assembler.add(message, elements.clone(), batch) {
+                Ok(count) => return Some(count),
+                Err(missing) => self.give_number(&missing).await?,
+            }
+        }
+    }
+
+    async fn give_number(&mut self, missing: &Missing) -> Option<()> {
+        let mut backoff = backoff();
+        loop {
+            self.connected().await?;
+            let Some(committer) = &self.committer else { continue };
+            match self.shared.assembler.give_number(committer.client(), missing).await {
+                Ok(()) => return Some(()),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "could not register a device; trying again"
+                    );
+                    if committer.is_closed() {
+                        self.committer = None;
+                    }
+                    self.abandon.run_until_cancelled(backoff.wait()).await?;
+                }
+            }
+        }
+    }
+
+    /// Commits, whatever it takes; `None` only when abandoned.
+    async fn commit(&mut self, batch: &Batch, messages: &[Message]) -> Option<()> {
+        match self.try_commit(batch).await? {
+            Tried::Committed => Some(()),
+            Tried::Poisoned(_) => self.salvage(messages).await,
+        }
+    }
+
+    /// Repeats the batch until it is committed or found to hold a row that the server will never take.
+    async fn try_commit(&mut self, batch: &Batch) -> Option<Tried> {
+        let mut backoff = backoff();
+        loop {
+            self.connected().await?;
+            let Some(committer) = &mut self.committer else { continue };
+            let started = Instant::now();
+            let result = self.abandon.run_until_cancelled(committer.commit(batch)).await?;
+            let error = match result {
+                Ok(committed) => {
+                    let oldest = batch.messages.iter().map(|message| message.received_at).min();
+                    (self.shared.on_commit)(Progress { committed: &committed, took: started.elapsed(), oldest });
+                    return Some(Tried::Committed);
+                }
+                Err(error) => error,
+            };
+            let class = class_of(&error);
+            self.shared.meters.database_error(match class {
+                Class::Poison => ErrorClass::Poison,
+                Class::Operator => ErrorClass::Fatal,
+                Class::Away | Class::Again | Class::Duplicate => ErrorClass::Transient,
+            });
+            match class {
+                Class::Poison => return Some(Tried::Poisoned(describe(&error))),
+                Class::Away => {
+                    // The commit may or may not have happened: the keys make the repeat safe.
+                    tracing::warn!(writer = self.name, error = %describe(&error), "lost the database; the batch is kept");
+                    self.committer = None;
+                }
+                Class::Again | Class::Duplicate => {
+                    tracing::debug!(writer = self.name, error = %describe(&error), "repeating a batch");
+                    committer.expect_duplicates();
+                }
+                Class::Operator => {
+                    tracing::error!(writer = self.name, error = %describe(&error), "the database refuses a batch; it is kept and tried again");
+                    self.committer = None;
+                }
+            }
+            self.abandon.run_until_cancelled(backoff.wait()).await?;
+        }
+    }
+
+    /// Finds the rows the server refuses by halving, puts those aside, and commits all others.
+    async fn salvage(&mut self, messages: &[Message]) -> Option<()> {
+        tracing::warn!(
+            writer = self.name,
+            messages = messages.len(),
+            "a batch holds a row that the database refuses; halving it"
+        );
+        let mut pieces = Pieces::all(messages.len());
+        while let Some(piece) = pieces.take() {
+            let mut batch = Batch::new(self.shared.sources.len());
+            let mut elements = 0;
+            for message in messages.get(piece.messages()).unwrap_or_default() {
+                elements = self.assemble(message, piece.elements(), &mut batch).await?;
+            }
+            let Tried::Poisoned(why) = self.try_commit(&batch).await? else { continue };
+            if let Some(Piece::Reading { message, element }) = pieces.split(piece, elements) {
+                let Some(message) = messages.get(message) else { continue };
+                let refusal = Refusal::new(Reason::RefusedByStore, why);
+                let mut letter = Batch::new(self.shared.sources.len());
+                self.shared.assembler.put_aside(message, element, refusal, &mut letter);
+                // A dead letter holds bytes and sanitised text: there is nothing in it to refuse.
+                self.try_commit(&letter).await?;
+            }
+        }
+        Some(())
+    }
+
+    async fn connected(&mut self) -> Option<()> {
+        if self.committer.as_ref().is_some_and(|committer| !committer.is_closed()) {
+            return Some(());
+        }
+        let client = self.shared.connector.connect_patiently(&self.name, &self.abandon).await?;
+        let mut committer = Committer::new(client, self.name.clone(), self.shared.sources.clone());
+        if self.was_connected {
+            committer.expect_duplicates();
+        }
+        self.was_connected = true;
+        self.committer = Some(committer);
+        Some(())
+    }
+}
+
+enum Tried {
+    Committed,
+    Poisoned(String),
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(20), Duration::from_secs(5))
+}

@@ -1,0 +1,279 @@
+//! What police systems read: CloudEvents 1.0, structured JSON, made from a finding and its revision.
+//!
+//! * `id` is made of finding and revision, so a repeat is recognisable and a finding that is revoked and made again
+//!   gives different events.
+//! * `time` is when the service made the event; `data.from` and `data.to` say when it happened on the road.
+//! * A higher `revision` of the same `finding` replaces the lower one: `violation.raised` with revision 3 states the
+//!   finding as it stands now, `violation.revoked` says that it no longer stands.
+//! * A finding that waits for a person is published with its review state, so that the queue can filter; it never
+//!   becomes an intercept.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    finding::{self, Finding, Review, Subject},
+    reading::Timestamp,
+};
+
+/// `source` of every event. Together with `id` it is unique, because ids are made of finding ids.
+pub const SOURCE: &str = "/dieselwatch";
+
+/// `Content-Type` of the Kafka record and of an event served over HTTP.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// Largest payload, bytes. Kafka's default `max.message.bytes` is 1 MiB; a payload near it is a mistake in a rule and
+/// must not stop the queue behind it.
+pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
+
+/// Where an event goes. The number is what the outbox stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum Topic {
+    Violations = 1,
+    Intercepts = 2,
+}
+
+impl Topic {
+    pub const ALL: [Topic; 2] = [Topic::Violations, Topic::Intercepts];
+
+    /// Name of the Kafka topic.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Topic::Violations => "dieselwatch.violations.v1",
+            Topic::Intercepts => "dieselwatch.intercepts.v1",
+        }
+    }
+
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.code() == code)
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+}
+
+/// One event, ready for the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub topic: Topic,
+    /// The CloudEvents `id`; the outbox takes each only once.
+    pub id: Uuid,
+    /// Record key and CloudEvents `subject`: plate and colour, VIN or machine id.
+    pub key: String,
+    /// The whole event as JSON text.
+    pub payload: Vec<u8>,
+}
+
+/// The events of a finding that is made, or stated again, as `revision`: the violation, and the intercept when an
+/// officer is needed now and no person has to look first.
+pub fn raised(finding: &Finding, revision: i32) -> Vec<Event> {
+    raised_at(finding, revision, Timestamp::now())
+}
+
+/// The event of a finding that no longer stands; `why` is for people.
+pub fn revoked(finding: &Finding, revision: i32, why: &str) -> Event {
+    revoked_at(finding, revision, why, Timestamp::now())
+}
+
+/// [`raised`] with the time given.
+pub fn raised_at(finding: &Finding, revision: i32, at: Timestamp) -> Vec<Event> {
+    let id = finding::event_id(finding.id, revision);
+    let mut events = vec![envelope(Kind::Raised, id, finding, at, &Violation::of(finding, revision))];
+    if finding.intercept && finding.review == Review::NotNeeded {
+        // Both events state the same revision of the same finding, so the intercept's id derives from the violation's.
+        let id = Uuid::new_v5(&id, b"intercept");
+        events.push(envelope(Kind::Intercept, id, finding, at, &Intercept::of(finding, revision)));
+    }
+    events
+}
+
+/// [`revoked`] with the time given.
+pub fn revoked_at(finding: &Finding, revision: i32, why: &str, at: Timestamp) -> Event {
+    let data = Revocation { violation: Violation::of(finding, revision), why: why.to_owned() };
+    envelope(Kind::Revoked, finding::event_id(finding.id, revision), finding, at, &data)
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Raised,
+    Revoked,
+    Intercept,
+}
+
+impl Kind {
+    const fn parts(self) -> (Topic, &'static str, &'static str) {
+        match self {
+            Kind::Raised => (Topic::Violations, "dieselwatch.violation.raised", "violation-raised.v1.schema.json"),
+            Kind::Revoked => (Topic::Violations, "dieselwatch.violation.revoked", "violation-revoked.v1.schema.json"),
+            Kind::Intercept => (Topic::Intercepts, "dieselwatch.intercept.raised", "intercept-raised.v1.schema.json"),
+        }
+    }
+}
+
+fn envelope(kind: Kind, id: Uuid, finding: &Finding, at: Timestamp, data: &impl Serialize) -> Event {
+    let (topic, name, schema) = kind.parts();
+    let key = finding.subject.to_string();
+    let envelope = Envelope {
+        specversion: "1.0",
+        id,
+        source: SOURCE,
+        r#type: name,
+        subject: &key,
+        time: at,
+        datacontenttype: "application/json",
+        dataschema: format!("urn:dieselwatch:schemas/events/{schema}"),
+        data: json!(data),
+    };
+    let payload = bounded(envelope);
+    Event { topic, id, key, payload }
+}
+
+/// The JSON text; a content too large to publish is replaced by a note, and the finding keeps it.
+fn bounded(mut envelope: Envelope<'_>) -> Vec<u8> {
+    let payload = json!(envelope).to_string().into_bytes();
+    if payload.len() <= MAX_PAYLOAD_BYTES {
+        return payload;
+    }
+    if let Some(content) = envelope.data.get_mut("content") {
+        *content = json!({ "omitted": "too large for an event; read the finding over HTTP", "bytes": payload.len() });
+    }
+    json!(envelope).to_string().into_bytes()
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    specversion: &'static str,
+    id: Uuid,
+    source: &'static str,
+    r#type: &'static str,
+    subject: &'a str,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    dataschema: String,
+    data: Value,
+}
+
+/// A finding as it stands at this revision.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Data of dieselwatch.violation.raised")]
+pub struct Violation {
+    #[serde(flatten)]
+    statement: Statement,
+    review: ReviewState,
+}
+
+/// A finding that no longer stands; everything else is as it stood last.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Data of dieselwatch.violation.revoked")]
+pub struct Revocation {
+    #[serde(flatten)]
+    violation: Violation,
+    /// Why it was withdrawn, for people.
+    why: String,
+}
+
+/// A finding for which an officer is needed now: live, matched exactly and confidently, waiting for nobody.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Data of dieselwatch.intercept.raised")]
+pub struct Intercept {
+    #[serde(flatten)]
+    statement: Statement,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Statement {
+    /// Id of the finding (UUIDv5), the same in every revision.
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    finding: Uuid,
+    /// Counts up from 1; the highest one holds.
+    #[schemars(range(min = 1))]
+    revision: i32,
+    /// The rule that fired, such as `HJ845.over`.
+    rule: String,
+    subject_kind: SubjectKind,
+    /// When it began, by the reading's own clock.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    from: Timestamp,
+    /// When it ended; equal to `from` for a moment.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    to: Timestamp,
+    /// Values, limits, units, standard and clause, list entries and versions behind the finding.
+    content: Value,
+}
+
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum SubjectKind {
+    /// `subject` is `plate:colour`.
+    Vehicle,
+    /// `subject` is the VIN or number a terminal reports under.
+    Terminal,
+    /// `subject` is a machine's code.
+    Machine,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "state", content = "why")]
+enum ReviewState {
+    NotNeeded,
+    /// Waits for a person, for these reasons; not for the police queue yet.
+    Needed(Vec<String>),
+}
+
+impl Statement {
+    fn of(finding: &Finding, revision: i32) -> Self {
+        let subject_kind = match finding.subject {
+            Subject::Vehicle(_) => SubjectKind::Vehicle,
+            Subject::Terminal(_) => SubjectKind::Terminal,
+            Subject::Machine(_) => SubjectKind::Machine,
+        };
+        Self {
+            finding: finding.id,
+            revision,
+            rule: finding.rule.to_string(),
+            subject_kind,
+            from: finding.from,
+            to: finding.to,
+            content: finding.content.clone(),
+        }
+    }
+}
+
+impl Violation {
+    fn of(finding: &Finding, revision: i32) -> Self {
+        let review = match &finding.review {
+            Review::NotNeeded => ReviewState::NotNeeded,
+            Review::Needed(why) => ReviewState::Needed(why.iter().map(ToString::to_string).collect()),
+        };
+        Self { statement: Statement::of(finding, revision), review }
+    }
+}
+
+impl Intercept {
+    fn of(finding: &Finding, revision: i32) -> Self {
+        Self { statement: Statement::of(finding, revision) }
+    }
+}
+
+/// File name and content of each schema under `schemas/events/`; what the `schema` command prints and a test compares.
+pub fn schemas() -> [(&'static str, Value); 3] {
+    fn of<T: JsonSchema>(kind: Kind) -> (&'static str, Value) {
+        let (_, _, file) = kind.parts();
+        let generator = schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let mut schema = generator.into_root_schema_for::<T>();
+        schema.insert("$id".into(), json!(format!("urn:dieselwatch:schemas/events/{file}")));
+        (file, schema.to_value())
+    }
+    [of::<Violation>(Kind::Raised), of::<Revocation>(Kind::Revoked), of::<Intercept>(Kind::Intercept)]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! A batch: everything that a few thousand messages lead to, ready to be committed in one transaction.
+
+use bytes::Bytes;
+
+use super::rows::CopyRows;
+use crate::{fault::Reason, finding::Finding, reading::Timestamp};
+
+/// Which source a reading came from: the index into the configured sources.
+pub type SourceIndex = usize;
+
+/// A row of one of the keyed tables within this batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRef {
+    pub table: Table,
+    pub row: u32,
+}
+
+/// The keyed tables, in the order of [`super::tables::KEYED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Passage = 0,
+    Packet = 1,
+    Stream = 2,
+    Item = 3,
+}
+
+/// Rows of one keyed table with what is needed to account for each.
+#[derive(Default)]
+pub struct KeyedRows {
+    pub rows: CopyRows,
+    /// For each row, where it came from.
+    pub origins: Vec<Origin>,
+    /// Earliest and latest partition time.
+    pub span: Option<(Timestamp, Timestamp)>,
+}
+
+impl KeyedRows {
+    pub fn widen(&mut self, at: Timestamp) {
+        self.span = Some(self.span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
+    }
+}
+
+/// Where a row came from: enough to set a conflicting reading aside with its raw bytes.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub source: SourceIndex,
+    /// Index of the message in the batch.
+    pub message: u32,
+    /// Place of the reading in its message.
+    pub element: i32,
+    /// The reading's own bytes.
+    pub raw: Bytes,
+}
+
+/// A refused message or reading on its way to the dead-letter table.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    pub source: SourceIndex,
+    pub received_at: Timestamp,
+    pub topic: Box<str>,
+    pub reason: Reason,
+    pub detail: String,
+    pub element: Option<i32>,
+    pub raw: Bytes,
+}
+
+/// A finding that stands or falls with its reading: a duplicate or a conflicting reading raises nothing.
+pub struct OwnedFinding {
+    pub owner: RowRef,
+    pub finding: Finding,
+}
+
+/// A valid test of a vehicle, or any reading of one that raised a finding, for the evaluation task.
+#[derive(Clone, Copy, Debug)]
+pub struct VehicleTask {
+    pub owner: RowRef,
+    pub plate_key: i64,
+    pub at: Timestamp,
+    /// Whether this reading itself makes the vehicle interesting (over a limit, or with a finding).
+    pub raises_interest: bool,
+}
+
+/// A second of downstream NOx over the limit.
+#[derive(Clone, Copy, Debug)]
+pub struct NoxSecond {
+    pub owner: RowRef,
+    pub device: i32,
+    pub at: Timestamp,
+    pub ppm: f32,
+    pub packet: i64,
+    pub packet_at: Timestamp,
+}
+
+/// What one source's readings add to the book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub messages: u64,
+    pub decoded: u64,
+    pub stored: u64,
+    pub duplicate: u64,
+    pub conflict: u64,
+    pub quarantined: u64,
+}
+
+/// See the module text. Built by the pipeline, consumed by [`super::commit`].
+#[derive(Default)]
+pub struct Batch {
+    /// Keyed rows by [`Table`].
+    pub keyed: [KeyedRows; 4],
+    /// Wide passage rows, parallel to `keyed[Table::Passage]`.
+    pub passages: CopyRows,
+    pub dead_letters: Vec<DeadLetter>,
+    pub findings: Vec<OwnedFinding>,
+    pub vehicle_tasks: Vec<VehicleTask>,
+    pub nox_seconds: Vec<NoxSecond>,
+    /// Topic and arrival of each message, for conflicts.
+    pub messages: Vec<MessageFacts>,
+    /// Readings refused before they became rows, by source, are already in `dead_letters`; this counts all that were
+    /// decoded, by source.
+    pub tallies: Vec<Tally>,
+}
+
+#[derive(Clone, Debug)]
+pub struct MessageFacts {
+    pub topic: Box<str>,
+    pub received_at: Timestamp,
+}
+
+impl Batch {
+    pub fn new(sources: usize) -> Self {
+        Self { tallies: vec![Tally::default(); sources], ..Self::default() }
+    }
+
+    /// Readings with a row or a dead letter.
+    pub fn readings(&self) -> usize {
+        self.keyed[Table::Passage as usize].rows.len()
+            + self.keyed[Table::Stream as usize].rows.len()
+            + self.keyed[Table::Item as usize].rows.len()
+            + self.dead_letters.len()
+    }
+
+    /// Encoded bytes held.
+    pub fn size(&self) -> usize {
+        self.passages.size() + self.keyed.iter().map(|table| table.rows.size()).sum::<usize>()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub fn tally(&mut self, source: SourceIndex) -> &mut Tally {
+        &mut self.tallies[source]
+    }
+
+    /// Puts a reading or a message aside; a refused reading counts as decoded and quarantined.
+    pub fn put_aside(&mut self, letter: DeadLetter) {
+        let tally = self.tally(letter.source);
+        tally.decoded += 1;
+        tally.quarantined += 1;
+        self.dead_letters.push(letter);
+    }
+}

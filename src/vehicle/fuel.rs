@@ -1,0 +1,84 @@
+//! Fuel codes of GA/T 16.9, and what rules make of them.
+
+use super::facts::Fuel;
+
+impl Fuel {
+    /// Reduces one or two letters of GA/T 16.9 (NUL-padded). Two letters: electric beside anything is a hybrid, diesel
+    /// beside gas stays diesel (it still ignites by compression), petrol beside gas counts as gas.
+    pub fn of_code(code: [u8; 2]) -> Self {
+        match code {
+            [0, 0] => Fuel::Unknown,
+            [single, 0] => Self::of_letter(single),
+            pair if pair.contains(&b'C') => Fuel::Hybrid,
+            pair if pair.contains(&b'B') => Fuel::Diesel,
+            pair if pair.contains(&b'E') || pair.contains(&b'F') => Fuel::Gas,
+            [first, _] => Self::of_letter(first),
+        }
+    }
+
+    fn of_letter(letter: u8) -> Self {
+        match letter {
+            b'A' => Fuel::Petrol,
+            b'B' => Fuel::Diesel,
+            b'C' => Fuel::Electric,
+            b'E' | b'F' => Fuel::Gas,
+            b'O' => Fuel::Hybrid,
+            _ => Fuel::Other,
+        }
+    }
+}
+
+/// Letters of a fuel given by letter or by name; `None` when it is neither. The empty text is "not registered".
+pub fn code_of(text: &str) -> Option<[u8; 2]> {
+    let letter = match text.to_ascii_lowercase().as_str() {
+        "" | "unknown" => return Some([0, 0]),
+        "petrol" | "gasoline" | "汽油" => b'A',
+        "diesel" | "柴油" => b'B',
+        "electric" | "电" | "纯电动" => b'C',
+        "gas" | "natural_gas" | "天然气" => b'E',
+        "lpg" | "液化石油气" => b'F',
+        "hybrid" | "混合动力" => b'O',
+        "other" | "其他" => b'Z',
+        _ => {
+            return match *text.as_bytes() {
+                [a] if is_letter(a) => Some([a.to_ascii_uppercase(), 0]),
+                [a, b] if is_letter(a) && is_letter(b) && !a.eq_ignore_ascii_case(&b) => {
+                    Some([a.to_ascii_uppercase(), b.to_ascii_uppercase()])
+                }
+                _ => None,
+            };
+        }
+    };
+    Some([letter, 0])
+}
+
+/// The letters GA/T 16.9 assigns.
+fn is_letter(letter: u8) -> bool {
+    matches!(letter.to_ascii_uppercase(), b'A'..=b'F' | b'L'..=b'Q' | b'Y' | b'Z')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_and_names() {
+        for (text, code, fuel) in [
+            ("", [0, 0], Fuel::Unknown),
+            ("B", *b"B\0", Fuel::Diesel),
+            ("diesel", *b"B\0", Fuel::Diesel),
+            ("柴油", *b"B\0", Fuel::Diesel),
+            ("ae", *b"AE", Fuel::Gas),
+            ("BC", *b"BC", Fuel::Hybrid),
+            ("BE", *b"BE", Fuel::Diesel),
+            ("O", *b"O\0", Fuel::Hybrid),
+            ("P", *b"P\0", Fuel::Other),
+        ] {
+            assert_eq!(code_of(text), Some(code), "{text}");
+            assert_eq!(Fuel::of_code(code), fuel, "{text}");
+        }
+        for wrong in ["ABC", "G", "1", "AA", "柴"] {
+            assert_eq!(code_of(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Files of an operator into the register: read as a stream, checked row by row, applied as one version.
+//!
+//! ```text
+//! encoding (UTF-8 or GBK, hash) -> sheet (header, rows) -> rows (one type per dataset) -> apply (one transaction)
+//! ```
+//!
+//! - A row that is refused is named with its number and the reason and never stops the others, unless asked to.
+//! - A file is a whole version: what it does not name is gone from the next version.
+//! - Two rows for the same thing (plate and colour; station; ...) with the same content: the first is taken, the others
+//!   are refused as repeats. With different content *none* is taken, because nothing tells which is right, and a vehicle
+//!   judged by the wrong row would be accused or acquitted by chance.
+//! - Reasons name the column and what is wrong with it, never the cell: reports are passed around, plates are not.
+
+pub mod apply;
+pub mod encoding;
+pub mod fields;
+pub mod offline;
+pub mod rows;
+pub mod sheet;
+
+use std::fmt;
+
+/// What can be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dataset {
+    Vehicles,
+    List(ListName),
+    Zones,
+    Stations,
+    Devices,
+}
+
+/// `vehicles`, `list:retire_n3`: the key of versions, and the payload of notifications.
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dataset::Vehicles => f.write_str("vehicles"),
+            Dataset::List(name) => write!(f, "{LIST_PREFIX}{name}"),
+            Dataset::Zones => f.write_str("zones"),
+            Dataset::Stations => f.write_str("stations"),
+            Dataset::Devices => f.write_str("devices"),
+        }
+    }
+}
+
+/// What the version key of a list begins with.
+pub const LIST_PREFIX: &str = "list:";
+
+/// Name of a list: 1..=40 lower-case letters, digits and underscores.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListName(Box<str>);
+
+impl ListName {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if text.is_empty() || text.len() > 40 || !text.bytes().all(legal) {
+            return Err("a list name has 1 to 40 lower-case letters, digits and underscores");
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ListName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A row that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefusedRow {
+    /// Line of the file, the header being line 1; of zones, the number of the feature, from 1.
+    pub row: u64,
+    pub reason: String,
+}
+
+/// Refused rows kept with their reasons; further ones are only counted.
+pub const MAX_REFUSED_KEPT: usize = 10_000;
+
+/// Every refused row counted, the first [`MAX_REFUSED_KEPT`] kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    rows: Vec<RefusedRow>,
+    count: u64,
+}
+
+impl Refusals {
+    pub fn push(&mut self, row: u64, reason: impl Into<String>) {
+        self.count += 1;
+        if self.rows.len() < MAX_REFUSED_KEPT {
+            self.rows.push(RefusedRow { row, reason: reason.into() });
+        }
+    }
+
+    pub fn merge(&mut self, other: Refusals) {
+        self.count += other.count;
+        self.rows.extend(other.rows);
+        self.rows.sort();
+        self.rows.truncate(MAX_REFUSED_KEPT);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// By row number.
+    pub fn rows(&self) -> &[RefusedRow] {
+        &self.rows
+    }
+}
+
+/// Why a file could not be imported at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("read {path}")]
+    Read { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Encoding(#[from] encoding::EncodingError),
+    #[error(transparent)]
+    Header(#[from] sheet::HeaderError),
+    #[error("{path} is not a GeoJSON feature collection: {why}")]
+    NotGeoJson { path: String, why: String },
+    #[error("read the rows")]
+    Csv(#[from] csv::Error),
+    #[error("the database has no tables for the register; run `dieselwatch migrate` first")]
+    NotMigrated,
+    #[error("change the register")]
+    Database(#[source] tokio_postgres::Error),
+    #[error("the reader of the file stopped before its end")]
+    ReaderGone,
+}
+
+impl From<tokio_postgres::Error> for ImportError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        match error.code() {
+            Some(&SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN) => Self::NotMigrated,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_names() {
+        assert!(ListName::parse("retire_n3").is_ok());
+        for wrong in ["", "Retire", "a-b", "a'b", &"x".repeat(41)] {
+            assert!(ListName::parse(wrong).is_err(), "{wrong}");
+        }
+        let name = ListName::parse("scrapped").expect("a name");
+        assert_eq!(Dataset::List(name).to_string(), "list:scrapped");
+    }
+
+    #[test]
+    fn refusals_are_all_counted_and_the_first_kept() {
+        let mut refusals = Refusals::default();
+        for row in (0..MAX_REFUSED_KEPT as u64 + 5).rev() {
+            refusals.push(row, "why");
+        }
+        let mut more = Refusals::default();
+        more.push(1, "also");
+        refusals.merge(more);
+        assert_eq!(refusals.count(), MAX_REFUSED_KEPT as u64 + 6);
+        assert_eq!(refusals.rows().len(), MAX_REFUSED_KEPT);
+        assert!(refusals.rows().is_sorted());
+    }
+}

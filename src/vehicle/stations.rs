@@ -1,0 +1,80 @@
+//! Roadside stations by their code.
+
+use hashbrown::HashMap;
+
+use crate::reading::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StationKind {
+    FixedVertical,
+    FixedHorizontal,
+    Mobile,
+    /// A camera that sees smoke and measures no gas.
+    BlackSmoke,
+}
+
+impl StationKind {
+    pub const ALL: [StationKind; 4] =
+        [StationKind::FixedVertical, StationKind::FixedHorizontal, StationKind::Mobile, StationKind::BlackSmoke];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            StationKind::FixedVertical => "fixed_vertical",
+            StationKind::FixedHorizontal => "fixed_horizontal",
+            StationKind::Mobile => "mobile",
+            StationKind::BlackSmoke => "black_smoke",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A station as the register in force describes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Station {
+    /// Key that readings carry.
+    pub id: i32,
+    pub kind: Option<StationKind>,
+    /// Uphill positive, degrees.
+    pub slope_deg: Option<f32>,
+    pub calibrated_at: Option<Timestamp>,
+    /// First instant at which the certificate no longer holds.
+    pub certificate_until: Option<Timestamp>,
+    /// WGS-84 degrees.
+    pub lon: Option<f64>,
+    pub lat: Option<f64>,
+    /// Whether the register in force names it; otherwise it only once reported.
+    pub known: bool,
+}
+
+/// One version of the stations. Immutable.
+#[derive(Debug, Default)]
+pub struct Stations {
+    version: i32,
+    by_code: HashMap<Box<str>, Station>,
+}
+
+impl Stations {
+    pub fn new(version: i32, stations: impl IntoIterator<Item = (Box<str>, Station)>) -> Self {
+        Self { version, by_code: stations.into_iter().collect() }
+    }
+
+    pub fn find(&self, station_id: &str) -> Option<&Station> {
+        self.by_code.get(station_id)
+    }
+
+    /// Version of the dataset; 0 when none is loaded.
+    pub fn version(&self) -> i32 {
+        self.version
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_code.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_code.is_empty()
+    }
+}

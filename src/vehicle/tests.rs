@@ -1,0 +1,384 @@
+//! Imports, loading and watching against a real PostgreSQL, and swaps under readers.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    database::Link,
+    directory::{get_or_create_device, get_or_create_station},
+    facts::{EmissionStage, ListHit, MatchKind, Vehicle},
+    import::{
+        apply::{Outcome, Withheld},
+        offline,
+    },
+    knowledge::{Knowledge, KnowledgeHandle},
+    lists::{ListEntry, ListsBuilder},
+    registry::RegistryBuilder,
+    test_pg::{Database, PATIENCE, eventually},
+    watch,
+};
+use crate::{
+    cli,
+    config::{Protocol, SourceKind},
+    reading::{DeviceId, Plate, PlateColor, PlateKey, StationId, Timestamp},
+};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name)
+}
+
+fn key(plate: &str, colour: PlateColor) -> PlateKey {
+    PlateKey::new(Plate::parse(plate).expect("legal"), colour)
+}
+
+fn noon(year: i32, month: u32, day: u32) -> Timestamp {
+    Timestamp::from_china(year, month, day, 12, 0, 0).expect("a time")
+}
+
+#[derive(clap::Parser)]
+struct Command {
+    #[command(flatten)]
+    args: cli::import::Args,
+}
+
+async fn try_import(database: &Database, line: &[&str]) -> Result<Outcome, cli::import::CommandError> {
+    let address = database.address();
+    let line = ["import"].iter().chain(line).copied().chain(["--database", &address, "--by", "tester"]);
+    let command = Command::try_parse_from(line).expect("well-formed arguments");
+    cli::import::import(&command.args).await.map(|(outcome, _)| outcome)
+}
+
+async fn import(database: &Database, what: &[&str], file: &str) -> Outcome {
+    let path = fixture(file).display().to_string();
+    let line: Vec<&str> = what.iter().copied().chain([path.as_str()]).collect();
+    try_import(database, &line).await.expect("imported")
+}
+
+fn counts(outcome: &Outcome) -> (i32, i64, i64, i64, i64, u64) {
+    let Outcome { version, added, changed, removed, kept, read, .. } = outcome;
+    (*version, *added, *changed, *removed, *kept, read.refusals.count())
+}
+
+async fn loaded(database: &Database) -> Arc<Knowledge> {
+    let handle = KnowledgeHandle::default();
+    let mut client = database.connect().await;
+    watch::refresh_once(&mut client, &handle).await.expect("loaded");
+    handle.load()
+}
+
+#[tokio::test]
+async fn vehicles_come_in_by_versions_and_every_version_stays() {
+    let database = Database::migrated().await;
+    let first = import(&database, &["vehicles"], "vehicles_utf8_bom.csv").await;
+    assert_eq!(counts(&first), (1, 4, 0, 0, 0, 0));
+    let again = import(&database, &["vehicles"], "vehicles_gbk.csv").await;
+    assert_eq!(counts(&again), (2, 0, 0, 0, 4, 0), "the same content in another encoding");
+
+    let knowledge = loaded(&database).await;
+    let found = knowledge.match_vehicle(key("鲁C12345", PlateColor::Yellow), noon(2026, 7, 1));
+    let vehicle = found.vehicle.expect("in the register");
+    assert_eq!((found.kind, found.registry_version), (MatchKind::Exact, 2));
+    assert_eq!((vehicle.stage, vehicle.is_diesel(), vehicle.is_truck()), (EmissionStage::from_code(3), true, true));
+    assert_eq!((vehicle.reference_torque_nm, vehicle.local), (Some(1_850), Some(true)));
+    let by_vin = knowledge.match_vin("lgdcha1g8ma900002", noon(2026, 7, 1));
+    assert_eq!(by_vin.vehicle, Some(vehicle));
+    assert_eq!(knowledge.plate_of_vin("LGDCHA1G8MA900002"), Some(key("鲁C12345", PlateColor::Yellow)));
+
+    let third = import(&database, &["vehicles"], "vehicles_bad_rows.csv").await;
+    assert_eq!(counts(&third), (3, 3, 0, 4, 0, 9));
+    let client = database.connect().await;
+    let count = async |condition: &str| {
+        let statement = format!("SELECT count(*) FROM vehicles WHERE {condition}");
+        client.query_one(&statement, &[]).await.expect("counted").get::<_, i64>(0)
+    };
+    assert_eq!(count("to_version IS NULL").await, 3);
+    assert_eq!(count("from_version <= 2 AND (to_version IS NULL OR to_version > 2)").await, 4);
+    let audit = client
+        .query("SELECT version, state, imported_by, rows_refused, file_encoding FROM imports ORDER BY version", &[])
+        .await
+        .expect("audited");
+    let audit: Vec<(i32, String, String, i64, String)> =
+        audit.iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4))).collect();
+    assert_eq!(audit[1], (2, "superseded".into(), "tester".into(), 0, "GBK".into()));
+    assert_eq!(audit[2], (3, "in_force".into(), "tester".into(), 9, "UTF-8".into()));
+    let kept = client.query("SELECT row_number FROM import_refusals ORDER BY row_number", &[]).await.expect("kept");
+    assert_eq!(kept.iter().map(|r| r.get(0)).collect::<Vec<i64>>(), [3, 4, 5, 6, 7, 8, 10, 11, 12]);
+}
+
+/// The reasons are the same with and without a database, whoever finds them.
+#[tokio::test]
+async fn bad_rows_are_named_alike_offline_and_online() {
+    let database = Database::migrated().await;
+    let online = import(&database, &["vehicles"], "vehicles_bad_rows.csv").await;
+    let (registry, offline) = offline::vehicles(&fixture("vehicles_bad_rows.csv")).expect("read");
+    assert_eq!(online.read, offline);
+    assert_eq!(registry.len(), 3);
+    let reasons: Vec<(u64, &str)> = offline.refusals.rows().iter().map(|r| (r.row, r.reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            (3, "plate: plate has the form of no kind in GA 36"),
+            (4, "emission_stage: is not 0 to 6, 99 or empty"),
+            (5, "plate_color: is none of blue, yellow, green, yellow_green, white, black, other, unknown"),
+            (6, "fuel: is neither a letter of GA/T 16.9 nor a name of a fuel"),
+            (7, "registered_on: is not a date from 1970-01-02 to 2149-06-06, such as 2016-09-30"),
+            (8, "4 cells where the header has 5"),
+            (10, "repeats row 9"),
+            (11, "same plate and colour as row 12 with other content: neither is taken"),
+            (12, "same plate and colour as row 11 with other content: neither is taken"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_withheld_changes_nothing() {
+    let database = Database::migrated().await;
+    import(&database, &["vehicles"], "vehicles_gbk.csv").await;
+    let dry = import(&database, &["--dry-run", "vehicles"], "vehicles_bad_rows.csv").await;
+    assert_eq!((dry.withheld, counts(&dry)), (Some(Withheld::DryRun), (2, 3, 0, 4, 0, 9)));
+    let strict = import(&database, &["--strict", "vehicles"], "vehicles_bad_rows.csv").await;
+    assert_eq!(strict.withheld, Some(Withheld::Strict));
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("empty.csv");
+    std::fs::write(&file, "plate,plate_color,fuel,emission_stage\n").expect("written");
+    let path = file.display().to_string();
+    let empty = try_import(&database, &["vehicles", &path]).await.expect("read");
+    assert_eq!(empty.withheld, Some(Withheld::NothingTaken));
+    assert_eq!(loaded(&database).await.registry.len(), 4);
+    let emptied = try_import(&database, &["vehicles", &path, "--allow-empty"]).await.expect("read");
+    assert_eq!((emptied.withheld, counts(&emptied)), (None, (2, 0, 0, 4, 0, 0)));
+    assert_eq!(loaded(&database).await.registry.len(), 0);
+}
+
+#[tokio::test]
+async fn wrong_files_and_places_are_told_in_a_sentence() {
+    let database = Database::migrated().await;
+    let sentence = async |line: &[&str]| {
+        let error = try_import(&database, line).await.expect_err("refused");
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        (error.exit_code(), causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    };
+    let stations = fixture("stations.csv").display().to_string();
+    let (code, text) = sentence(&["vehicles", &stations]).await;
+    assert_eq!(code, 1);
+    assert!(text.ends_with("missing columns `plate`, `plate_color`, `fuel`, `emission_stage`"), "{text}");
+    let (code, text) = sentence(&["zones", &stations]).await;
+    assert_eq!(code, 1);
+    assert!(text.contains("is not a GeoJSON feature collection"), "{text}");
+    assert_eq!(sentence(&["vehicles", "/nonexistent.csv"]).await, (2, "/nonexistent.csv is not a file".into()));
+    let bare = Database::empty().await;
+    let error = try_import(&bare, &["stations", &stations]).await.expect_err("no tables");
+    assert!(std::error::Error::source(&error).is_some_and(|e| e.to_string().contains("dieselwatch migrate")));
+}
+
+#[tokio::test]
+async fn lists_zones_stations_and_devices_arrive_as_they_were_written() {
+    let database = Database::migrated().await;
+    import(&database, &["vehicles"], "vehicles_gbk.csv").await;
+    assert_eq!(counts(&import(&database, &["list", "retire_n3"], "retire_n3.csv").await), (1, 2, 0, 0, 0, 0));
+    import(&database, &["list", "scrapped"], "scrapped.csv").await;
+    let bumped = import(&database, &["list", "scrapped"], "scrapped.csv").await;
+    assert_eq!(counts(&bumped), (2, 0, 0, 0, 1, 0), "lists do not disturb each other");
+    import(&database, &["stations"], "stations.csv").await;
+    import(&database, &["devices"], "devices.csv").await;
+    let zones = import(&database, &["zones"], "zones.geojson").await;
+    assert_eq!(counts(&zones), (1, 2, 0, 0, 0, 1));
+    let [bow_tie] = zones.read.refusals.rows() else { panic!("one refusal") };
+    assert_eq!((bow_tie.row, bow_tie.reason.contains("crosses or touches ring 0 at 117.85")), (3, true), "{bow_tie:?}");
+
+    let knowledge = loaded(&database).await;
+    let labels = |plate, at| {
+        let found = knowledge.match_vehicle(key(plate, PlateColor::Yellow), at);
+        (found.kind, found.lists.iter().map(ListHit::label).collect::<Vec<_>>())
+    };
+    assert_eq!(labels("鲁C12345", noon(2026, 12, 31)), (MatchKind::Exact, vec!["retire_n3@v1".to_owned()]));
+    assert_eq!(labels("鲁C12345", noon(2027, 1, 1)), (MatchKind::Exact, vec![]), "the last day is over");
+    assert_eq!(labels("鲁C99999", noon(2026, 1, 1)), (MatchKind::Exact, vec!["scrapped@v2".to_owned()]));
+    assert_eq!(labels("鲁C88888", noon(2026, 1, 1)), (MatchKind::None, vec![]));
+
+    let north = knowledge.stations.find("370306-01").expect("known");
+    assert_eq!((north.known, north.slope_deg, north.lon, north.lat), (true, Some(1.2), Some(117.87), Some(36.80)));
+    assert_eq!(north.certificate_until, Timestamp::from_china(2027, 6, 1, 0, 0, 0), "the last day counts whole");
+    let machine = knowledge.devices.find(SourceKind::Nonroad, "JX000000000000001").expect("known");
+    assert_eq!((machine.emission_stage, machine.protocol, machine.known), (Some(2), Some(Protocol::Hj1014), true));
+    let retrofit = knowledge.devices.find(SourceKind::Retrofit, "R-0001").expect("known");
+    assert_eq!(
+        knowledge.match_bound(retrofit, noon(2026, 1, 1)).vehicle.and_then(|v| v.stage).map(EmissionStage::code),
+        Some(4)
+    );
+
+    let names = |lon, lat, at| knowledge.zones.containing(lon, lat, at).map(|z| z.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(117.90, 36.80, noon(2026, 1, 1)), ["core"]);
+    assert_eq!(names(117.90, 36.80, noon(2024, 1, 1)), [""; 0]);
+    let midnight = Timestamp::from_china(2026, 1, 1, 0, 30, 0).expect("a time");
+    assert_eq!(names(118.0, 36.80, midnight), ["night"]);
+    assert_eq!(names(118.0, 36.80, noon(2026, 1, 1)), [""; 0]);
+
+    let (zones, read) = offline::zones(&fixture("zones.geojson")).expect("read");
+    assert_eq!(zones.iter().collect::<Vec<_>>(), knowledge.zones.iter().collect::<Vec<_>>());
+    assert_eq!(read.refusals.rows(), std::slice::from_ref(bow_tie));
+    let (offline_stations, _) = offline::stations(&fixture("stations.csv")).expect("read");
+    let same = |id: &str| (offline_stations.find(id).cloned(), knowledge.stations.find(id).cloned());
+    let (a, b) = same("370306-02");
+    assert_eq!(a.map(|s| super::stations::Station { id: 0, ..s }), b.map(|s| super::stations::Station { id: 0, ..s }));
+}
+
+#[tokio::test]
+async fn newcomers_get_one_key_whoever_asks_and_keep_it_when_they_become_known() {
+    let database = Database::migrated().await;
+    let station = StationId::parse("370306-02").expect("legal");
+    let device = DeviceId::parse("R-0001").expect("legal");
+    let mut askers = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let (client, station, device) = (database.connect().await, station.clone(), device.clone());
+        askers.spawn(async move {
+            let station = get_or_create_station(&client, &station).await.expect("a key");
+            (station, get_or_create_device(&client, SourceKind::Retrofit, &device).await.expect("a key"))
+        });
+    }
+    let keys = askers.join_all().await;
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    let client = database.connect().await;
+    let other = get_or_create_device(&client, SourceKind::Nonroad, &device).await.expect("a key");
+    assert_ne!(other, keys[0].1, "kinds are kept apart");
+    assert!(get_or_create_device(&client, SourceKind::Rs, &device).await.is_err());
+
+    import(&database, &["stations"], "stations.csv").await;
+    let found = loaded(&database).await.stations.find("370306-02").cloned().expect("known");
+    assert_eq!((found.id, found.known), (keys[0].0, true));
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("one.csv");
+    std::fs::write(&file, "station_id,kind\nelsewhere,mobile\n").expect("written");
+    try_import(&database, &["stations", &file.display().to_string()]).await.expect("imported");
+    let gone = loaded(&database).await.stations.find("370306-02").cloned().expect("its identity stays");
+    assert_eq!((gone.id, gone.known, gone.kind), (keys[0].0, false, None));
+}
+
+#[tokio::test]
+async fn the_watch_hears_of_imports_and_finds_its_way_back() {
+    let database = Database::migrated().await;
+    let handle = KnowledgeHandle::default();
+    let stop = CancellationToken::new();
+    let link = Link::new(&database.address(), None, None).expect("an address");
+    // The poll is out of reach, so that what is seen is seen by notification or after reconnecting.
+    let watching = tokio::spawn(watch::run(link, handle.clone(), Duration::from_secs(86_400), stop.clone()));
+    let version = |of: &'static str| {
+        let handle = handle.clone();
+        async move { handle.load().versions().get(of).copied() }
+    };
+    let client = database.connect().await;
+    let listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'
+                     UNION SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+                     AND application_name = 'dieselwatch' AND query LIKE 'COMMIT%'";
+    let pid: i32 =
+        eventually("the watch listens", async || client.query_opt(listening, &[]).await.ok()?.map(|r| r.get(0))).await;
+    import(&database, &["vehicles"], "vehicles_gbk.csv").await;
+    eventually("version 1", async || version("vehicles").await.filter(|v| *v == 1)).await;
+
+    client.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.expect("ended");
+    import(&database, &["list", "scrapped"], "scrapped.csv").await;
+    import(&database, &["vehicles"], "vehicles_utf8_bom.csv").await;
+    eventually("version 2", async || version("vehicles").await.filter(|v| *v == 2)).await;
+    eventually("the list", async || version("list:scrapped").await.filter(|v| *v == 1)).await;
+    stop.cancel();
+    tokio::time::timeout(PATIENCE, watching).await.expect("stops").expect("without a panic");
+}
+
+#[tokio::test]
+async fn only_what_changed_is_loaded_again() {
+    let database = Database::migrated().await;
+    import(&database, &["vehicles"], "vehicles_gbk.csv").await;
+    let handle = KnowledgeHandle::default();
+    let mut client = database.connect().await;
+    watch::refresh_once(&mut client, &handle).await.expect("loaded");
+    let before = handle.load();
+    assert_eq!(watch::refresh_once(&mut client, &handle).await.expect("compared"), None);
+    import(&database, &["list", "scrapped"], "scrapped.csv").await;
+    let versions = watch::refresh_once(&mut client, &handle).await.expect("loaded").expect("changed");
+    assert_eq!(versions.into_iter().collect::<Vec<_>>(), [("list:scrapped".to_owned(), 1), ("vehicles".to_owned(), 1)]);
+    let after = handle.load();
+    assert!(Arc::ptr_eq(&before.registry, &after.registry), "the register is shared");
+    assert!(!Arc::ptr_eq(&before.lists, &after.lists));
+}
+
+#[tokio::test]
+async fn imports_of_one_dataset_at_once_follow_each_other() {
+    let database = Database::migrated().await;
+    let files = ["vehicles_gbk.csv", "vehicles_bad_rows.csv", "vehicles_utf8_bom.csv"];
+    let outcomes = futures_util::future::join_all(files.map(|file| import(&database, &["vehicles"], file))).await;
+    let mut versions: Vec<i32> = outcomes.iter().map(|outcome| outcome.version).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, [1, 2, 3]);
+    let last = outcomes.iter().find(|outcome| outcome.version == 3).expect("a last one");
+    let rows = (last.added + last.changed + last.kept) as usize;
+    assert_eq!(loaded(&database).await.registry.len(), rows);
+}
+
+/// Each version puts the vehicle's stage and the list's version to the same number; no reader may ever see two.
+#[test]
+fn a_reader_sees_one_version_throughout() {
+    let plate = key("鲁C12345", PlateColor::Yellow);
+    let version = |number: u8| {
+        let mut registry = RegistryBuilder::default();
+        let vehicle = Vehicle {
+            fuel: super::facts::Fuel::Diesel,
+            fuel_code: *b"B\0",
+            stage: EmissionStage::from_code(number % 7),
+            kind: *b"H12",
+            use_nature: b'F',
+            states: 1,
+            registered_on: None,
+            local: None,
+            retrofit: false,
+            reference_torque_nm: None,
+            vin: None,
+        };
+        registry.push(plate, &vehicle);
+        let mut lists = ListsBuilder::default();
+        let list = lists.list("retire_n3", number.into());
+        lists.push(list, plate, &ListEntry::default());
+        Knowledge {
+            registry: registry.build(number.into()).into(),
+            lists: lists.build().into(),
+            ..Knowledge::default()
+        }
+    };
+    let handle = KnowledgeHandle::new(version(1));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut looks = 0u64;
+                    while !done.load(Ordering::Relaxed) || looks == 0 {
+                        let found = handle.load().match_vehicle(plate, Timestamp::EPOCH);
+                        let version = found.registry_version;
+                        assert_eq!(found.lists[0].version, version);
+                        assert_eq!(
+                            found.vehicle.and_then(|v| v.stage).map(EmissionStage::code),
+                            Some((version % 7) as u8)
+                        );
+                        looks += 1;
+                    }
+                    looks
+                })
+            })
+            .collect();
+        for round in 0..2_000u32 {
+            handle.swap(version(1 + (round % 200) as u8));
+        }
+        done.store(true, Ordering::Relaxed);
+        for reader in readers {
+            assert!(reader.join().expect("no panic") > 0);
+        }
+    });
+}

@@ -1,0 +1,127 @@
+//! Bad input of every kind among good: counted by reason, kept whole, acknowledged, and nobody else harmed.
+
+use std::collections::BTreeMap;
+
+use dieselwatch::simulate::{BadKind, Scenario, ledger};
+use serde_json::json;
+
+use super::{Fleet, PASSAGES, World, ago, balanced, import_district, passage, settled, tables};
+use crate::support::{self, http::metric, publisher::publish, service::Service};
+
+/// Largest payload the service takes in these tests, bytes.
+const LARGEST: usize = 20_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fleet_s_bad_messages_are_counted_by_reason_and_leave_the_good_ones_alone() {
+    let Some(mut world) = World::new().await else { return };
+    world.setting.mqtt = format!("max_payload_bytes = {LARGEST}");
+    import_district(&world.setting).await;
+    let service = Service::start_ready(&world.setting).await;
+    let mut fleet = Fleet::new(&world, 250.0, 4);
+    fleet.scenario = Scenario {
+        bad: 0.2,
+        arrays: 0.1,
+        duplicates: 0.02,
+        unknown: 0.02,
+        too_large_bytes: LARGEST + 1,
+        ..Scenario::calm()
+    };
+    let summary = fleet.start().await.unwrap();
+    assert_eq!(summary.undelivered(), 0);
+    let path = world.path("ledger.jsonl");
+    tables::until_as_in_ledger(&world.client, &[&path]).await;
+    balanced(&service).await;
+
+    let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
+    for entry in ledger::read(&path).unwrap().into_iter().filter(|entry| !entry.duplicate) {
+        if let Some(reason) = entry.reason {
+            *wanted.entry(reason).or_default() += i64::from(entry.quarantined);
+        }
+    }
+    let reasons: std::collections::BTreeSet<_> = BadKind::DELIVERED.map(|kind| kind.reason().name()).into();
+    assert_eq!(wanted.len(), reasons.len(), "every kind was there: {wanted:?}");
+    let rows = world.client.query("SELECT reason, count(*) FROM dead_letter GROUP BY reason", &[]).await.unwrap();
+    let found: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, wanted);
+    let text = service.metrics().await;
+    for (reason, count) in &wanted {
+        let label = format!("reason=\"{reason}\"");
+        let counted = metric(&text, "dieselwatch_readings_quarantined_total", &[&label]);
+        assert_eq!(counted, *count as f64, "{reason}");
+    }
+    assert_eq!(service.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_listed_shown_and_put_back() {
+    let Some(mut world) = World::new().await else { return };
+    // Larger than the client takes: the broker must keep it from us and the session must live on.
+    world.setting.mqtt = format!("max_payload_bytes = {LARGEST}\nmax_packet_bytes = {}", 4 * LARGEST);
+    world.setting.further = "[[source]]\nname = \"rs\"\nkind = \"rs\"\nfilter = \"dw/v1/rs/+/passage\"\n\
+        plausible_past_days = 400\nplausible_future_minutes = 10\nunknown_device = \"quarantine\"\n"
+        .into();
+    world.import(&["stations"], "stations.csv", "station_id,kind,name\n370306-01,fixed_vertical,one\n").await;
+    let service = Service::start_ready(&world.setting).await;
+    let not_json = b"{\"station_id\":\xff\x00".to_vec();
+    let mut unknown = passage("u", &ago(60), 10.0);
+    unknown["station_id"] = json!("new");
+    let mut nul = passage("nul", &ago(60), 10.0);
+    nul["plate"] = json!("鲁C\u{0}12345");
+    let mut impossible = passage("plate", &ago(60), 10.0);
+    impossible["plate"] = json!("鲁C12");
+    let array = json!([passage("1", &ago(600), 1.0), 7, nul, impossible, passage("2", &ago(6000), 1.0)]).to_string();
+    let many: Vec<_> = (0..501).map(|n| json!(n)).collect();
+    let huge = vec![b' '; 8 * LARGEST];
+    let messages: Vec<(&str, Vec<u8>)> = vec![
+        (PASSAGES, not_json.clone()),
+        ("dw/v1/rs/new/passage", unknown.to_string().into()),
+        (PASSAGES, huge),
+        (PASSAGES, array.into()),
+        (PASSAGES, json!(many).to_string().into()),
+        (PASSAGES, Vec::new()),
+        (PASSAGES, passage("last", &ago(60_000), 1.0).to_string().into()),
+    ];
+    publish(&world.setting.broker, messages).await;
+    settled(&service, 6).await;
+    balanced(&service).await;
+    let rows = world.client.query("SELECT record_id FROM passage ORDER BY record_id", &[]).await.unwrap();
+    let records: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(records, ["1", "2", "last"]);
+
+    let listed = world.setting.succeed(&["dead-letters", "list", "--json"]).await;
+    let letters: Vec<serde_json::Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut reasons: Vec<&str> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    let wanted = ["not_json", "not_json", "nul_character", "plate_impossible", "too_many_elements", "unknown_station"];
+    let mut with_number: Vec<&str> = wanted.to_vec();
+    with_number.push("wrong_type");
+    assert_eq!(reasons, with_number, "{listed}");
+
+    let first = letters.iter().find(|letter| letter["reason"] == "not_json").unwrap()["id"].to_string();
+    let raw = world.setting.command(&["dead-letters", "show", &first, "--raw"]).await;
+    assert!(raw.status.success());
+    assert_eq!(raw.stdout, not_json);
+
+    // Still unknown; known; and a letter whose bytes were put right.
+    let replay = ["dead-letters", "replay", "--where", "reason=unknown_station"];
+    let refused = world.setting.command(&replay).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let stations = "station_id,kind,name\n370306-01,fixed_vertical,one\nnew,fixed_vertical,new\n";
+    world.import(&["stations"], "stations.csv", stations).await;
+    world.setting.succeed(&replay).await;
+    world.until_count("SELECT count(*) FROM passage WHERE record_id = 'u'", 1).await;
+    let fixed = world.path("fixed.json");
+    std::fs::write(&fixed, passage("fixed", &ago(90), 1.0).to_string()).unwrap();
+    let condition = format!("id={first}");
+    let with_file = ["dead-letters", "replay", "--where", &condition, "--with", fixed.to_str().unwrap()];
+    world.setting.succeed(&with_file).await;
+    assert_eq!(world.count("SELECT count(*) FROM passage").await, 5);
+    assert_eq!(world.count("SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL").await, 5);
+    let left = world.setting.succeed(&["dead-letters", "list", "--json"]).await;
+    assert_eq!(left.lines().count(), 5);
+
+    // The service goes on as if nothing had been.
+    publish(&world.setting.broker, [(PASSAGES, passage("more", &ago(50), 1.0).to_string())]).await;
+    support::until("one more", async || (world.count("SELECT count(*) FROM passage").await == 6).then_some(())).await;
+    assert_eq!(service.stop().await, Some(0));
+}
