@@ -42,19 +42,20 @@ pub async fn evaluate(
         let over: Vec<Second> =
             seconds.iter().map(|(at, (ppm, _))| Second { at: *at, counted: Counted::Over(*ppm) }).collect();
         let mut desired = Desired { maker_of: vec![NOX_RULE], ..Desired::default() };
-        for run in window::runs(&over, settings.nox_consecutive_seconds) {
-            let end = run.to.plus_seconds(1);
-            let packets: BTreeSet<Packet> = seconds.range(run.from..end).map(|(_, (_, packet))| *packet).collect();
-            let mut finding = window::finding(&name, &run, settings);
-            finding.evidence = evidence(transaction, *device, &name, &packets).await?;
-            desired.made.push(finding);
-        }
+        let runs = window::runs(&over, settings.nox_consecutive_seconds);
+        desired.made.extend(runs.iter().map(|run| window::finding(&name, run, settings)));
         let subject = name.to_string();
         let mut existing = reconcile::existing(transaction, std::slice::from_ref(&subject)).await?;
         let mut existing = existing.remove(&subject).unwrap_or_default();
         // Runs outside the span were not looked at and stay as they are.
         existing.retain(|old| old.finding.rule == NOX_RULE && old.finding.to >= span.0 && old.finding.from <= span.1);
-        changes.extend(reconcile::compare(desired, existing));
+        let mut found = reconcile::compare(desired, existing);
+        for finding in found.iter_mut().filter_map(Change::finding_in_force) {
+            let end = finding.to.plus_seconds(1);
+            let packets: BTreeSet<Packet> = seconds.range(finding.from..end).map(|(_, (_, packet))| *packet).collect();
+            finding.evidence = evidence(transaction, *device, &name, &packets).await?;
+        }
+        changes.extend(found);
     }
     Ok(changes)
 }

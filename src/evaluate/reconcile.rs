@@ -39,6 +39,16 @@ pub enum Change {
     Revoke { finding: Finding, revision: i32, why: String },
 }
 
+impl Change {
+    /// The finding that a change puts in force, for those who complete it.
+    pub fn finding_in_force(&mut self) -> Option<&mut Finding> {
+        match self {
+            Change::Raise(finding) | Change::Restate { finding, .. } => Some(finding),
+            Change::Revoke { .. } => None,
+        }
+    }
+}
+
 /// Which findings should be in force.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio_postgres::{Row, Transaction};
+use uuid::Uuid;
 
 use super::{
     episode::{self, CONSECUTIVE_RULE, Episode, History, Reading, Rule, Tested},
@@ -50,11 +51,17 @@ pub async fn evaluate(
         let facts = stored.remove(&key.as_i64()).unwrap_or_default();
         let existing = existing.remove(subject).unwrap_or_default();
         let places: HashMap<String, Place> = facts.iter().map(|f| (name(f), f.place)).collect();
-        let mut desired = decide(*key, &facts, &existing, book);
-        for finding in &mut desired.made {
+        let desired = decide(*key, &facts, &existing, book);
+        let kept: HashMap<Uuid, Vec<String>> =
+            existing.iter().map(|old| (old.finding.id, old.readings.clone())).collect();
+        let mut found = reconcile::compare(desired, existing);
+        for finding in found.iter_mut().filter_map(Change::finding_in_force) {
+            // A long series grows by one reading at a time; the raw payloads of the others are kept already.
+            let kept = kept.get(&finding.id).map(Vec::as_slice).unwrap_or_default();
+            finding.evidence.retain(|evidence| !kept.contains(&evidence.reading));
             finding.evidence = evidence(transaction, finding, &places).await?;
         }
-        changes.extend(reconcile::compare(desired, existing));
+        changes.extend(found);
     }
     Ok(changes)
 }
@@ -151,7 +158,7 @@ fn tested(outcomes: i16, pollutant: Pollutant, finding: Option<&Finding>) -> Tes
 
 /// Findings of readings that do not stand for their passage. A limit exceeded stands if its reading is the passage's first
 /// test of one of the pollutants exceeded; anything else (a listed vehicle seen) stands with the passage's first reading.
-fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<uuid::Uuid, String> {
+fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<Uuid, String> {
     let mut withdrawn = BTreeMap::new();
     for passage in history.passages.iter().filter(|passage| passage.len() > 1) {
         let is_test = |reading: &Reading<'_>, pollutant: Pollutant| reading.tested[pollutant as usize] != Tested::No;
@@ -181,25 +188,33 @@ fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<uuid::Uui
     withdrawn
 }
 
-/// The raw payloads of a finding's readings.
+/// The raw payloads of a finding's readings, all in one statement.
 async fn evidence(
     transaction: &Transaction<'_>,
     finding: &Finding,
     places: &HashMap<String, Place>,
 ) -> Result<Vec<Evidence>, tokio_postgres::Error> {
-    let mut evidence = Vec::with_capacity(finding.evidence.len());
-    for Evidence { reading, .. } in &finding.evidence {
-        let Some(Place { station, passed_at }) = places.get(reading) else { continue };
-        let record = reading.rsplit_once('/').map_or("", |(_, record)| record);
-        let row = transaction
-            .query_opt(
-                "SELECT raw FROM passage WHERE passed_at = $1 AND station = $2 AND record_id = $3",
-                &[passed_at, station, &record],
-            )
-            .await?;
-        if let Some(row) = row {
-            evidence.push(Evidence { reading: reading.clone(), raw: Bytes::from(row.get::<_, Vec<u8>>(0)) });
-        }
-    }
-    Ok(evidence)
+    let wanted: Vec<(&str, &Place)> = finding
+        .evidence
+        .iter()
+        .filter_map(|evidence| Some((evidence.reading.as_str(), places.get(&evidence.reading)?)))
+        .collect();
+    let at: Vec<Timestamp> = wanted.iter().map(|(_, place)| place.passed_at).collect();
+    let (Some(from), Some(to)) = (at.iter().min(), at.iter().max()) else { return Ok(Vec::new()) };
+    let station: Vec<i32> = wanted.iter().map(|(_, place)| place.station).collect();
+    let record: Vec<&str> =
+        wanted.iter().map(|(reading, _)| reading.rsplit_once('/').map_or("", |(_, record)| record)).collect();
+    let name: Vec<&str> = wanted.iter().map(|(reading, _)| *reading).collect();
+    // The bounds keep other chunks closed; a join alone would open them all.
+    let rows = transaction
+        .query(
+            "SELECT u.name, p.raw FROM unnest($1::timestamptz[], $2::int4[], $3::text[], $4::text[]) \
+             AS u (at, station, record, name) JOIN passage p \
+             ON p.passed_at = u.at AND p.station = u.station AND p.record_id = u.record \
+             WHERE p.passed_at BETWEEN $5 AND $6",
+            &[&at, &station, &record, &name, from, to],
+        )
+        .await?;
+    let kept = |row: &Row| Evidence { reading: row.get(0), raw: Bytes::from(row.get::<_, Vec<u8>>(1)) };
+    Ok(rows.iter().map(kept).collect())
 }

@@ -1,4 +1,5 @@
-//! What went wrong with the database, classed once by SQLSTATE and never by message text.
+//! What went wrong with the database, classed once. What the server says is classed by SQLSTATE and never by its text; the
+//! one kind that this side makes itself has no other mark than the library's text.
 
 use tokio_postgres::error::SqlState;
 
