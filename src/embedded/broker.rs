@@ -26,7 +26,7 @@ pub const QUEUED_BYTES: usize = 256 * 1024 * 1024;
 /// Un-acknowledged messages to one client; the client's own receive maximum is what should count.
 pub const OUTBOUND_IN_FLIGHT: u16 = u16::MAX;
 
-/// Largest packet in either direction, bytes; as large as the sensible setting of a production broker.
+/// Largest packet in either direction, bytes; above the service's own limits, so that oversized messages reach those.
 pub const MAX_PACKET_BYTES: usize = 8 * 1024 * 1024;
 
 /// Clients at a time; the simulated fleet has one connection per device.

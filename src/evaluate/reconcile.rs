@@ -12,7 +12,7 @@ use crate::{
         event::{self, Event},
         outbox,
     },
-    reading::{DeviceId, PlateKey, Timestamp},
+    reading::{DeviceId, PlateKey},
     store::{
         commit::{insert_evidence, insert_findings},
         prepared::Prepared,
@@ -208,9 +208,4 @@ fn review(json: &Value) -> Review {
         }
         None => Review::NotNeeded,
     }
-}
-
-/// The time that stands for "as long as history reaches": two years before `now`.
-pub fn horizon(now: Timestamp) -> Timestamp {
-    now.plus_seconds(-731 * 86_400)
 }
