@@ -2,9 +2,12 @@
 //!
 //! A marker is believed when the length behind it leads to a checksum that holds. When it does not, the search goes on one
 //! byte after the marker. A checksum of one byte holds by chance once in 256 times, which happens to frames that were cut
-//! short and run into the next one, so a candidate has to be more than that: no frame that checks may begin inside it and
-//! reach its end or beyond, and unless it ends where a frame may well end (at the end, at the next marker, in
-//! filling) its identity must consist of characters that terminals send.
+//! short and run into the next ones, so a candidate has to be more than that: no frame that checks and has an identity of
+//! characters that terminals send may begin inside it, and unless it ends where a frame may well end (at the end, at the
+//! next marker, in filling) its own identity must consist of such characters.
+//!
+//! A frame carried whole inside the data unit of another is thereby read and the outer one reported as noise. No protocol
+//! here nests frames, while a frame cut short that swallows whole ones behind it does occur.
 
 use super::{
     error::FrameCode,
@@ -15,9 +18,6 @@ use std::ops::Range;
 
 /// `##`
 pub(super) const MARKER: [u8; 2] = [0x23, 0x23];
-
-/// Markers looked at inside one candidate: data units hold few by chance, and a unit made of them must not cost its square.
-const INNER_MARKERS_MAX: usize = 64;
 
 /// What the next stretch of the bytes is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,12 @@ impl Verdict {
     }
 }
 
+/// A marker at which a frame begins, or may begin once more bytes are there.
+struct Rival {
+    at: usize,
+    verdict: Verdict,
+}
+
 /// Walks over `bytes` once; every byte ends up in one piece, filling between frames in none.
 pub(super) struct Splitter<'a> {
     bytes: &'a [u8],
@@ -74,11 +80,13 @@ pub(super) struct Splitter<'a> {
     /// XOR of all bytes before each index, made when the first candidate fails: with it every further candidate costs the
     /// same however long it claims to be.
     prefixes: Vec<u8>,
+    /// Made when the first candidate holds a marker: see [`Self::rivals`].
+    rivals: Option<Vec<Rival>>,
 }
 
 impl<'a> Splitter<'a> {
     pub fn new(bytes: &'a [u8], open: bool, missing_checksum: bool) -> Self {
-        Self { bytes, at: 0, open, missing_checksum, prefixes: Vec::new() }
+        Self { bytes, at: 0, open, missing_checksum, prefixes: Vec::new(), rivals: None }
     }
 
     /// Reads what follows the frame's header; the checksum is left out.
@@ -182,39 +190,56 @@ impl<'a> Splitter<'a> {
         if filling || rest.starts_with(&MARKER) { Verdict::Yes } else { Verdict::No }
     }
 
-    /// Whether no frame that checks begins inside `start..end` and reaches `end` or beyond.
+    /// Whether no frame begins inside `start..end`.
     fn stands_alone(&mut self, start: usize, end: usize) -> Verdict {
-        let mut from = start + 1;
         // A marker may begin with the very last byte: that is a frame which lacks nothing but its checksum.
         let through = self.bytes.len().min(end + 1);
         let ends_with_half = through == end && self.bytes.get(end - 1) == MARKER.first();
-        let mut verdict = if self.open && ends_with_half { Verdict::NotYet } else { Verdict::Yes };
-        if !self.bytes.get(from..through).is_some_and(holds_marker) {
+        let verdict = if self.open && ends_with_half { Verdict::NotYet } else { Verdict::Yes };
+        if !self.bytes.get(start + 1..through).is_some_and(holds_marker) {
             return verdict;
         }
-        for _ in 0..INNER_MARKERS_MAX {
-            let Some(inner) = self.marker_from(from).filter(|&inner| inner < end) else { break };
-            from = inner + 1;
-            let Some((header, _)) = self.bytes.get(inner..).and_then(<[u8]>::split_first_chunk::<HEADER_BYTES>) else {
-                verdict = if self.open { Verdict::NotYet } else { verdict };
-                continue;
-            };
-            let length = usize::from(u16::from_be_bytes([header[LENGTH_AT], header[LENGTH_AT + 1]]));
-            let inner_end = inner + FRAME_OVERHEAD + length;
-            if inner_end < end || !id_is_plausible(header) {
-                continue;
-            }
-            if inner_end > self.bytes.len() {
-                verdict = if self.open { Verdict::NotYet } else { verdict };
-                continue;
-            }
+        let rivals = self.rivals();
+        let first = rivals.partition_point(|rival| rival.at <= start);
+        let inside = rivals[first..].iter().take_while(|rival| rival.at < end);
+        inside.fold(verdict, |verdict, rival| verdict.and(rival.verdict))
+    }
+
+    /// All markers that speak against a candidate around them. Made once, in one walk, so that a payload of nothing but
+    /// markers does not cost its square.
+    fn rivals(&mut self) -> &[Rival] {
+        if self.rivals.is_none() {
             self.remember_prefixes();
-            let sum = self.xor(inner + MARKER.len()..inner_end - 1);
-            if self.bytes.get(inner_end - 1) == Some(&sum) {
-                return Verdict::No;
+            let mut rivals = Vec::new();
+            let mut from = 0;
+            while let Some(at) = self.marker_from(from) {
+                from = at + 1;
+                let verdict = self.rivalry(at);
+                if verdict != Verdict::Yes {
+                    rivals.push(Rival { at, verdict });
+                }
             }
+            self.rivals = Some(rivals);
         }
-        verdict
+        self.rivals.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a candidate around the marker at `at` may be a frame all the same.
+    fn rivalry(&mut self, at: usize) -> Verdict {
+        let unfinished = if self.open { Verdict::NotYet } else { Verdict::Yes };
+        let Some((header, _)) = self.bytes.get(at..).and_then(<[u8]>::split_first_chunk::<HEADER_BYTES>) else {
+            return unfinished;
+        };
+        let length = usize::from(u16::from_be_bytes([header[LENGTH_AT], header[LENGTH_AT + 1]]));
+        if length > UNIT_BYTES_MAX || !id_is_plausible(header) {
+            return Verdict::Yes;
+        }
+        let end = at + FRAME_OVERHEAD + length;
+        if end > self.bytes.len() {
+            return unfinished;
+        }
+        let sum = self.xor(at + MARKER.len()..end - 1);
+        if self.bytes.get(end - 1) == Some(&sum) { Verdict::No } else { Verdict::Yes }
     }
 }
 

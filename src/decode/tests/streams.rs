@@ -6,6 +6,7 @@ use super::*;
 use crate::decode::{
     FrameStream,
     encode::{checksum, frame},
+    header::HEADER_BYTES,
 };
 
 /// A frame whose data unit is arbitrary: a user command, with markers inside now and then.
@@ -201,4 +202,20 @@ fn a_cut_frame_that_checks_by_chance_does_not_swallow_the_next() {
         }
     }
     assert!(chances > 0);
+}
+
+/// A frame that was cut short claims a whole frame behind it and the noise after that, and the checksum holds by chance.
+#[test]
+fn a_cut_frame_that_checks_by_chance_does_not_swallow_a_whole_one() {
+    let inner = public_frame("S3");
+    let outer = public_frame("B");
+    let carriage = carriage(Protocol::Hj1239);
+    for kept in HEADER_BYTES..outer.len() - inner.len() - 1 {
+        let mut payload = [&outer[..kept], &inner].concat();
+        payload.resize(outer.len() - 1, 0x55);
+        payload.push(checksum(&payload[2..]));
+        payload.push(0x55);
+        let read = decode_payload(&payload, &carriage).into_iter().flatten();
+        assert_eq!(read.map(|frame| frame.raw_bytes(&payload).to_vec()).collect::<Vec<_>>(), [inner.as_slice()]);
+    }
 }
