@@ -183,11 +183,25 @@ pub(super) const fn shape(after_command: u8) -> HeaderShape {
 
 /// Whether every character of the identity is one that terminals send: printable, or NUL, blank or `FF` as filling.
 pub(super) fn id_is_plausible(bytes: &[u8; HEADER_BYTES]) -> bool {
-    let id = match shape(bytes[3]) {
+    id_bytes(bytes).iter().all(|&byte| byte.is_ascii_graphic() || matches!(byte, 0x00 | b' ' | 0xff))
+}
+
+/// Whether these bytes begin a frame beyond reasonable doubt: a command that some protocol has, and an identity of which
+/// most are letters and digits. Runs of zeros in a data unit look like an empty identity, and a checksum that is itself
+/// `23` makes a marker with the frame behind it, whose command would then be `23`; neither passes here.
+pub(super) fn begins_a_frame(bytes: &[u8; HEADER_BYTES]) -> bool {
+    const LETTERS_AND_DIGITS_MIN: usize = 10;
+    let letters_and_digits = id_bytes(bytes).iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+    matches!(bytes[COMMAND_AT], 0x01..=0x08 | 0x80..=0xfe)
+        && letters_and_digits >= LETTERS_AND_DIGITS_MIN
+        && id_is_plausible(bytes)
+}
+
+fn id_bytes(bytes: &[u8; HEADER_BYTES]) -> &[u8] {
+    match shape(bytes[3]) {
         HeaderShape::Gb17691 => &bytes[3..20],
         HeaderShape::Gb32960 => &bytes[4..21],
-    };
-    id.iter().all(|&byte| byte.is_ascii_graphic() || matches!(byte, 0x00 | b' ' | 0xff))
+    }
 }
 
 #[cfg(test)]

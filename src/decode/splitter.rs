@@ -2,16 +2,16 @@
 //!
 //! A marker is believed when the length behind it leads to a checksum that holds. When it does not, the search goes on one
 //! byte after the marker. A checksum of one byte holds by chance once in 256 times, which happens to frames that were cut
-//! short and run into the next ones, so a candidate has to be more than that: no frame that checks and has an identity of
-//! characters that terminals send may begin inside it, and unless it ends where a frame may well end (at the end, at the
-//! next marker, in filling) its own identity must consist of such characters.
+//! short and run into the next ones, so a candidate has to be more than that: no frame that checks and is
+//! one beyond doubt may begin inside it, and unless it ends where a frame may well end (at the end, at the next marker, in
+//! filling) its identity must consist of characters that terminals send.
 //!
 //! A frame carried whole inside the data unit of another is thereby read and the outer one reported as noise. No protocol
 //! here nests frames, while a frame cut short that swallows whole ones behind it does occur.
 
 use super::{
     error::FrameCode,
-    header::{FRAME_OVERHEAD, HEADER_BYTES, LENGTH_AT, UNIT_BYTES_MAX, id_is_plausible},
+    header::{FRAME_OVERHEAD, HEADER_BYTES, LENGTH_AT, UNIT_BYTES_MAX, begins_a_frame, id_is_plausible},
 };
 
 use std::ops::Range;
@@ -231,7 +231,7 @@ impl<'a> Splitter<'a> {
             return unfinished;
         };
         let length = usize::from(u16::from_be_bytes([header[LENGTH_AT], header[LENGTH_AT + 1]]));
-        if length > UNIT_BYTES_MAX || !id_is_plausible(header) {
+        if length > UNIT_BYTES_MAX || !begins_a_frame(header) {
             return Verdict::Yes;
         }
         let end = at + FRAME_OVERHEAD + length;

@@ -31,15 +31,15 @@ pub(super) fn tags(mut raw: &[u8]) -> Option<Vec<Tag<'_>>> {
     Some(tags)
 }
 
-/// Whether `raw` consists of whole tags, at least one.
+/// Whether `raw` consists of whole tags, at least one. No tag is 0: that is what a unit filled with zeros would hold.
 pub(super) fn holds_tags(mut raw: &[u8]) -> bool {
     if raw.is_empty() {
         return false;
     }
     while !raw.is_empty() {
         match next(raw) {
-            Some((_, rest)) => raw = rest,
-            None => return false,
+            Some((tag, rest)) if tag.tag != 0 => raw = rest,
+            _ => return false,
         }
     }
     true

@@ -56,6 +56,8 @@ pub(super) struct Head {
 pub(super) struct Walk<'a> {
     layout: Layout,
     pub rest: Rest<'a>,
+    /// Read type 80 in its standard form only.
+    standard_only: bool,
 }
 
 pub(super) enum Step<'a> {
@@ -100,7 +102,7 @@ impl<'a> Walk<'a> {
         } else {
             PositionReading::Absent
         };
-        Some((Head { sent, serial, position }, Self { layout, rest }))
+        Some((Head { sent, serial, position }, Self { layout, rest, standard_only: false }))
     }
 
     pub fn next(&mut self) -> Step<'a> {
@@ -150,11 +152,47 @@ impl<'a> Walk<'a> {
             (_, 0x05) => (Kind::TwcWithNox, 0, 32),
             (_, 0x81) => (Kind::SmokeLong, 0, 18),
             (_, 0xaa) => (Kind::SmokeShort, 0, 6),
-            _ => match vendor_size(rest, self.layout) {
+            _ => match self.vendor_size(rest) {
                 Some(size) => (Kind::Vendor, 2, size),
                 None => (Kind::Supplement, 0, SUPPLEMENT_BYTES),
             },
         })
+    }
+
+    /// Size of a type 80 body in its vendor form, the length in front not counted; `None` for the standard form.
+    ///
+    /// The vendor form announces exactly the bytes that are left (a signature at the end set aside). Content that parses
+    /// as tags settles it. In dialect 2, where the form was seen, the length alone does too, unless the standard form leads
+    /// through the rest of the unit as well: torque mode 0 and a pedal that happens to be the number of bytes left look like
+    /// a length, and the bodies behind would be lost.
+    fn vendor_size(&self, rest: &[u8]) -> Option<usize> {
+        if self.standard_only {
+            return None;
+        }
+        let (&length, content) = rest.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(length));
+        let (content, behind) = content.split_at_checked(length)?;
+        let is_signature = behind.len() == SIGNATURE_BYTES && begins_with_signature(behind);
+        if !behind.is_empty() && !is_signature {
+            return None;
+        }
+        let standard_fits = || {
+            let behind_body = rest.get(SUPPLEMENT_BYTES..);
+            behind_body
+                .is_some_and(|rest| Walk { layout: self.layout, rest: Rest(rest), standard_only: true }.ends_exactly())
+        };
+        let is_vendor = vendor::holds_tags(content) || (self.layout == Layout::Two && !standard_fits());
+        is_vendor.then_some(length)
+    }
+
+    /// Whether the bodies from here on, each in its standard form, use up the unit.
+    fn ends_exactly(mut self) -> bool {
+        loop {
+            match self.next() {
+                Step::Body { .. } | Step::Signature => {}
+                Step::Stop(end) => return end == End::Exact,
+            }
+        }
     }
 }
 
@@ -163,21 +201,4 @@ const fn is_known(layout: Layout, code: u8) -> bool {
         Layout::Nonroad => matches!(code, 0x01 | 0x02),
         _ => matches!(code, 0x01..=0x05 | 0x80 | 0x81 | 0xaa),
     }
-}
-
-/// Size of a type 80 body in its vendor form, the length in front not counted; `None` for the standard form.
-///
-/// The vendor form announces exactly the bytes that are left (a signature at the end set aside). In dialect 2, where it
-/// was seen, that is enough, unless the standard form would fit as well; elsewhere the content must parse as tags.
-fn vendor_size(rest: &[u8], layout: Layout) -> Option<usize> {
-    let (&length, content) = rest.split_first_chunk()?;
-    let length = usize::from(u16::from_be_bytes(length));
-    let (content, behind) = content.split_at_checked(length)?;
-    let is_signature = behind.len() == SIGNATURE_BYTES && begins_with_signature(behind);
-    if !behind.is_empty() && !is_signature {
-        return None;
-    }
-    let standard_fits = length + 2 == SUPPLEMENT_BYTES;
-    let announced_is_enough = layout == Layout::Two && !standard_fits;
-    (announced_is_enough || vendor::holds_tags(content)).then_some(length)
 }

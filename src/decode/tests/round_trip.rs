@@ -211,3 +211,28 @@ fn public_frames_are_encoded_as_they_were_sent() {
     let envelope = Envelope::plain(Command::RemovalAlarm, Protocol::Hj1239, &alarm.id).expect("a command");
     assert_eq!(encode::frame(envelope, &unit), public_frame("S2"));
 }
+
+/// The first two bytes of a standard supplement, torque mode and pedal, say by chance how many bytes are left.
+#[test]
+fn a_pedal_that_looks_like_a_length_hides_no_body() {
+    let bodies = |pedal| {
+        let mut supplement = [0; 17];
+        supplement[1] = pedal;
+        [Unknown { code: 0x80, raw: supplement.into() }, Unknown { code: 0x04, raw: [0; 8].into() }]
+    };
+    let packet = |bodies: [Unknown; 2]| Packet {
+        layout: Layout::Two,
+        sent_at: Timestamp::from_china(2026, 3, 1, 8, 0, 0).expect("a date"),
+        serial: 1,
+        position: Vec::new(),
+        bodies: bodies.into(),
+        signed: false,
+        old_header: false,
+    };
+    for pedal in 0..=u8::MAX {
+        let packet = packet(bodies(pedal));
+        let sent = packet.encode(packet.bodies.iter().cloned().map(Body::Unknown).collect(), 0..);
+        let frame = decode_one(&sent, Protocol::Hj1239).expect("a good frame");
+        assert_eq!(frame.items.len(), 2, "pedal {pedal}");
+    }
+}

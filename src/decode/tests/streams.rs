@@ -219,3 +219,32 @@ fn a_cut_frame_that_checks_by_chance_does_not_swallow_a_whole_one() {
         assert_eq!(read.map(|frame| frame.raw_bytes(&payload).to_vec()).collect::<Vec<_>>(), [inner.as_slice()]);
     }
 }
+
+/// The checksum is `23` and makes a marker with the next frame's first byte; the frame that begins there checks by chance.
+#[test]
+fn a_checksum_that_looks_like_a_marker_begins_no_frame() {
+    let carriage = carriage(Protocol::Hj1239);
+    let envelope = |command| crate::decode::encode::Envelope {
+        shape: crate::decode::HeaderShape::Gb17691,
+        command,
+        id: "LGDCHA1G8MA900002",
+        software_version: 1,
+        encryption: 1,
+    };
+    let first = (0..=u8::MAX).map(|byte| frame(envelope(0x80), &[byte])).find(|sent| sent.ends_with(b"#"));
+    let first = first.expect("one of all bytes");
+    // Read one byte early, encryption `01` and the high byte of the length announce 256 bytes and the low byte is data.
+    let mut chances = 0;
+    for byte in 0..=u8::MAX {
+        let payload = [first.clone(), frame(envelope(0x81), &[byte; 5]), vec![0x55; 300]].concat();
+        let inner = first.len() - 1;
+        let end = inner + 25 + 256;
+        let mut payload = payload;
+        payload[end - 1] = byte;
+        chances += u32::from(checksum(&payload[inner + 2..end - 1]) == byte);
+        let read: Vec<_> = decode_payload(&payload, &carriage).into_iter().flatten().collect();
+        assert_eq!(read.len(), 2, "{byte:02x}");
+        assert_eq!(read[0].raw_bytes(&payload), first.as_slice());
+    }
+    assert!(chances > 0);
+}
