@@ -79,7 +79,7 @@ async fn commit(client: &mut Client, numbers: std::ops::Range<u32>) -> u64 {
     new
 }
 
-async fn origin(client: &Client) -> String {
+pub(crate) async fn origin(client: &Client) -> String {
     client.query_one("SELECT origin::text FROM outbox_relay", &[]).await.unwrap().get(0)
 }
 
@@ -105,7 +105,7 @@ fn checked(mut records: Vec<Record>, origin: &str) -> Vec<Record> {
 }
 
 /// The records of this database on a real broker.
-async fn in_kafka(kafka: &Kafka, origin: &str) -> Vec<Record> {
+pub(crate) async fn in_kafka(kafka: &Kafka, origin: &str) -> Vec<Record> {
     let mut records = Vec::new();
     for topic in Topic::ALL {
         records.extend(kafka.records(topic.name()).await);
@@ -114,7 +114,7 @@ async fn in_kafka(kafka: &Kafka, origin: &str) -> Vec<Record> {
 }
 
 /// Compares Kafka with the table: the same events in the same order, all of them, each once.
-async fn assert_equal(client: &Client, records: &[Record]) {
+pub(crate) async fn assert_equal(client: &Client, records: &[Record]) {
     let rows =
         client.query("SELECT position, event_id, key, payload FROM outbox ORDER BY position", &[]).await.unwrap();
     assert_eq!(rows.len(), records.len());

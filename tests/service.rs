@@ -1,5 +1,7 @@
 //! The real service, as its own process, against a real PostgreSQL and a real broker.
 
+#[path = "service/alarms.rs"]
+mod alarms;
 #[path = "service/bad_input.rs"]
 mod bad_input;
 #[path = "service/crash.rs"]
@@ -8,6 +10,8 @@ mod crash;
 mod evaluation;
 #[path = "service/outage.rs"]
 mod outage;
+#[path = "service/refused_start.rs"]
+mod refused_start;
 #[path = "service/repeats.rs"]
 mod repeats;
 #[path = "service/replicas.rs"]

@@ -25,4 +25,6 @@ fn corpus_is_replayed() {
     replay("hex_text", targets::hex_text);
     replay("terminal_json", targets::terminal_json);
     replay("byte_streams", targets::byte_streams);
+    replay("passages", targets::passages);
+    replay("imports", targets::imports);
 }

@@ -7,7 +7,9 @@ use super::dieselwatch::{
     decode::{
         Carriage, Command, Frame, FrameError, FrameStream, HeaderShape, Layout, Unit, decode_hex, decode_payload,
         encode::{self, Entry, Envelope, RealtimeUnit},
+        remote_sensing,
     },
+    vehicle::{import::offline, lists::ListsBuilder},
 };
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Auto, Protocol::Gb17691, Protocol::Hj1239, Protocol::Hj1014];
@@ -127,5 +129,38 @@ fn assert_survives(frame: &Frame, carriage: &Carriage<'_>) {
     let decoded = decode_payload(&again, carriage).remove(0).expect("its own encoding is good");
     if decoded.dialect == frame.dialect {
         assert_eq!(decoded.items, frame.items);
+    }
+}
+
+/// A message of passages: each element keeps its own bytes and says the same when it comes alone.
+pub fn passages(payload: &[u8]) {
+    let Ok(elements) = remote_sensing::decode(payload) else { return };
+    for element in elements {
+        assert!(payload.as_ptr_range().contains(&element.raw.as_ptr()), "an element is a part of its message");
+        let alone = remote_sensing::decode(element.raw).ok().and_then(|mut elements| elements.next());
+        match (&element.passage, alone.map(|element| element.passage)) {
+            (Ok(passage), Some(Ok(alone))) => assert_eq!(passage.content_hash(), alone.content_hash()),
+            (Ok(_), _) => panic!("a good element is refused when it comes alone"),
+            (Err(_), _) => {}
+        }
+    }
+}
+
+/// An operator's file: the first byte is the dataset. A refusal may repeat no cell, so it must stay short.
+pub fn imports(data: &[u8]) {
+    let Some((&dataset, file)) = data.split_first() else { return };
+    let folder = std::env::temp_dir();
+    let path = folder.join(format!("dieselwatch-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
+    std::fs::write(&path, file).expect("a scratch file");
+    let summary = match dataset % 5 {
+        0 => offline::vehicles(&path).map(|(_, summary)| summary),
+        1 => offline::list("fuzz", &path, &mut ListsBuilder::default()),
+        2 => offline::stations(&path).map(|(_, summary)| summary),
+        3 => offline::devices(&path).map(|(_, summary)| summary),
+        _ => offline::zones(&path).map(|(_, summary)| summary),
+    };
+    std::fs::remove_file(&path).expect("the scratch file");
+    if let Ok(summary) = summary {
+        assert!(summary.refusals.rows().iter().all(|refused| refused.reason.len() < 400));
     }
 }
