@@ -44,7 +44,8 @@ const PACKETS: usize = 100;
 /// Bytes of the header and trailer of a COPY stream.
 const HEADER: usize = 19;
 const TRAILER: usize = 2;
-const TABLES: &str = "passage, passage_key, finding, evidence, outbox, evaluation_task, evaluation_interest, book";
+const TABLES: &str = "passage, passage_key, sighting_sweep, finding, evidence, outbox, evaluation_task, evaluation_interest, \
+     terminal_task, book";
 
 fn main() -> anyhow::Result<()> {
     let rows = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(ROWS);

@@ -6,7 +6,7 @@
 use std::{hint::black_box, time::Duration};
 
 use dieselwatch::{
-    config::{Protocol, SourceKind},
+    config::{Protocol, SignatureForm, SourceKind},
     decode::{
         Body, Carriage, Channel, Command, Layout, Position, PositionReading, Stream, decode_payload,
         encode::{self, Entry, Envelope, RealtimeUnit},
@@ -85,6 +85,7 @@ fn measure(form: &str, packets: &[Vec<u8>], protocol: Protocol, time: Duration) 
         hex_pointers: &pointers,
         allow_missing_checksum: false,
         max_bytes: 1 << 20,
+        signature: SignatureForm::Lengths,
     };
     let round = || {
         let mut records = 0;

@@ -1,7 +1,7 @@
 //! HTTP: every route on this screen, one file per resource.
 //!
-//! Read only, and without accounts: `http.listen` is a loopback address unless somebody decides otherwise. Answers hold
-//! plates, so nothing is cached by anyone (`headers`). Errors are RFC 9457 problem details ([`Problem`]), those of
+//! Without accounts, and read only but for acts that need a token (`token`): `http.listen` is a loopback address unless
+//! somebody decides otherwise. Answers hold plates, so nothing is cached by anyone (`headers`). Errors are RFC 9457 problem details ([`Problem`]), those of
 //! the router included.
 //!
 //! Everything a page shows comes from the database or from the books of this process; nothing here is needed for a
@@ -22,9 +22,13 @@ mod passages;
 mod problem;
 mod raw;
 pub mod readiness;
+pub mod standing;
 mod subject;
 mod tail;
+mod terminals;
+mod token;
 mod violations;
+mod warnings;
 mod zones;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -42,9 +46,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use openapi::document;
 pub use problem::Problem;
+pub use token::WriteToken;
 
 use crate::{
     console,
+    judge::RuleBook,
     telemetry::{Books, metrics::Handle},
 };
 
@@ -58,14 +64,18 @@ const FINISH: Duration = Duration::from_secs(5);
 /// What the service lends to its HTTP side.
 #[derive(Clone)]
 pub struct State {
-    /// Connections for reads; give them a `statement_timeout`.
+    /// Connections for reads and for the few acts over HTTP; give them a `statement_timeout`.
     pub pool: Pool,
+    /// Whoever holds it may change something; `None`: nobody.
+    pub write_token: Option<WriteToken>,
     pub books: Arc<Books>,
     pub metrics: Handle,
     /// Written by every part of the service, shown by `/readyz`.
     pub readiness: Arc<readiness::Board>,
     /// Notified (`notify_one`) by the relay when events got positions; without it streams look once a second.
     pub new_events: Arc<Notify>,
+    /// What listed vehicles are barred from stands in here.
+    pub rules: Arc<RuleBook>,
 }
 
 /// [`State`] and what the routes keep for themselves.
@@ -92,6 +102,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::show))
         .routes(routes!(zones::list))
+        .routes(routes!(warnings::list, warnings::issue))
+        .routes(routes!(warnings::lift))
+        .routes(routes!(warnings::correct))
+        .routes(routes!(warnings::withdraw))
+        .routes(routes!(terminals::days))
+        .routes(routes!(standing::show))
         .routes(routes!(live::snapshot))
         .routes(routes!(live::stream))
         .routes(routes!(openapi::show))

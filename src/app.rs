@@ -20,8 +20,8 @@ use crate::{
         self,
         readiness::{Board, Condition, Part},
     },
-    config::Config,
-    evaluate::evaluator::Evaluator,
+    config::{Config, SignatureMode},
+    evaluate::{cloned, evaluator::Evaluator, terminal::evaluator::TerminalEvaluator},
     ingest::{self, Ingest, LeaseArgs, Slots, StartArgs},
     judge::RuleBook,
     pipeline::{
@@ -31,6 +31,7 @@ use crate::{
     publish::{self, status::KafkaLink},
     reading::Timestamp,
     shutdown::Steps,
+    signature::verifier::Verifier,
     store::{
         connect::{Backoff, Connector},
         housekeeping,
@@ -82,7 +83,8 @@ pub async fn assembler(config: &Config, connector: &Connector) -> anyhow::Result
     let rules = Arc::new(RuleBook::load(config.judge.clone())?);
     let knowledge = KnowledgeHandle::default();
     register::refresh_once(&mut connector.connect("knowledge").await?, &knowledge).await?;
-    Ok(Assembler::new(config.source.clone(), knowledge, rules, config.mqtt.max_payload_bytes as usize))
+    let assembler = Assembler::new(config.source.clone(), knowledge, rules, config.mqtt.max_payload_bytes as usize);
+    Ok(assembler.with_signatures(&config.signature))
 }
 
 impl App {
@@ -111,10 +113,12 @@ impl App {
         let new_events = Arc::new(Notify::new());
         let state = api::State {
             pool: connector.pool(usize::from(config.database.read_connections)),
+            write_token: config.http.write_token.as_ref().map(api::WriteToken::new),
             books: Arc::clone(&books),
             metrics: metrics.clone(),
             readiness: Arc::clone(&board),
             new_events: Arc::clone(&new_events),
+            rules: Arc::clone(&rules),
         };
         let api = api::serve(listener, state)?;
 
@@ -138,6 +142,28 @@ impl App {
             Box::new(move || relay.nudge())
         });
         followers.spawn(Arc::clone(&evaluator).run(stop_followers.clone()));
+        let terminals = TerminalEvaluator {
+            connector: connector.clone(),
+            rules: Arc::clone(&rules),
+            knowledge: knowledge.clone(),
+            meters: Arc::clone(&meters),
+            on_events: {
+                let relay = Arc::clone(&relay);
+                Box::new(move || relay.nudge())
+            },
+        };
+        followers.spawn(terminals.run(stop_followers.clone()));
+        if config.signature.mode != SignatureMode::Off {
+            let relay = Arc::clone(&relay);
+            let on_events = Box::new(move || relay.nudge());
+            let verifier = Verifier::start(connector.clone(), &config.signature, &meters, &books, on_events)?;
+            followers.spawn(verifier.run(stop_followers.clone()));
+        }
+        followers.spawn({
+            let evaluator = Arc::clone(&evaluator);
+            let rule = cloned::Rule::of(&config.judge.plates);
+            cloned::sweep::run(connector.clone(), rule, move || evaluator.nudge(), stop_followers.clone())
+        });
         followers.spawn(keep_house(connector.clone(), flavour, config.clone(), stop_followers.clone()));
 
         let instance = instance_name(&config);
@@ -166,7 +192,8 @@ impl App {
         let known = knowledge.clone();
         let max_payload = config.mqtt.max_payload_bytes as usize;
         let shared = Arc::new(Shared {
-            assembler: Assembler::new(config.source.clone(), knowledge, rules, max_payload),
+            assembler: Assembler::new(config.source.clone(), knowledge, rules, max_payload)
+                .with_signatures(&config.signature),
             connector,
             inbox: Mutex::new(inbox),
             sources,

@@ -11,16 +11,27 @@ pub mod import;
 pub mod judge;
 pub mod migrate;
 pub mod openapi;
+pub mod rejudge;
 pub mod schema;
 pub mod serve;
 pub mod simulate;
+pub mod vehicle;
+pub mod warning;
+
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
     config::Config,
-    vehicle::{import::offline, knowledge::Knowledge, lists::ListsBuilder, registry::Registry},
+    vehicle::{
+        import::{apply::ReadSummary, offline},
+        knowledge::Knowledge,
+        lists::ListsBuilder,
+        registry::Registry,
+    },
+    zone::Datum,
 };
 
 pub use configured::ConfigArgs;
@@ -61,10 +72,23 @@ pub enum Command {
     Judge(judge::Args),
     /// Import an operator's file as the next version of a dataset
     Import(import::Args),
+    /// Issue and lift heavy-pollution warnings
+    #[command(after_help = "Examples:\n  dieselwatch warning issue orange --document 2026-7\n  \
+        dieselwatch warning lift 3\n  dieselwatch warning list --in-force")]
+    Warning(warning::Args),
     /// Look at what was put aside, and send it through the same path again
     #[command(after_help = "Examples:\n  dieselwatch dead-letters list\n  dieselwatch dead-letters show 17\n  \
         dieselwatch dead-letters replay --where reason=unknown_station")]
     DeadLetters(dead_letters::Args),
+    /// Apply the limits and lists in force now to stored readings: say what would change, and change it when asked to
+    #[command(after_help = "Examples:\n  \
+        dieselwatch rejudge --from 2026-01-01 --to 2026-06-30 --report changes.jsonl\n  \
+        dieselwatch rejudge --from 2026-01-01 --to 2026-06-30 --station 370306-01 --apply")]
+    Rejudge(rejudge::Args),
+    /// Say whether a vehicle is barred from change, inspection or transfer, and why
+    #[command(after_help = "Examples:\n  dieselwatch vehicle 鲁C12345 --color yellow\n  \
+        dieselwatch vehicle 鲁C12345 --color yellow --at 2026-03-01 --json")]
+    Vehicle(vehicle::Args),
     /// Bring the database's schema up to date
     #[command(
         after_help = "Examples:\n  dieselwatch migrate --config /etc/dieselwatch.toml\n  dieselwatch migrate --check"
@@ -97,7 +121,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Decode(args) => decode_offline(&args),
         Command::Judge(args) => judge_offline(&args),
         Command::Import(args) => block_on(async move { Ok(Exit::from_code(import::run(&args).await)) }),
+        Command::Warning(args) => warning::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Rejudge(args) => block_on(async move { rejudge::run(&args).await }),
+        Command::Vehicle(args) => block_on(async move { vehicle::run(&args).await }),
         Command::Migrate(args) => block_on(async move { migrate::run(&args).await }),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
@@ -125,12 +152,34 @@ fn judge_offline(args: &judge::Args) -> anyhow::Result<Exit> {
     for list in &args.lists {
         offline::list(&list.name, &list.path, &mut lists).with_context(|| format!("read {}", list.path.display()))?;
     }
-    let knowledge = Knowledge { registry: registry.into(), lists: lists.build().into(), ..Knowledge::default() };
+    let mut knowledge = Knowledge { registry: registry.into(), lists: lists.build().into(), ..Knowledge::default() };
+    if let Some(path) = &args.zones {
+        let (zones, read) = offline::zones(path, Datum::Wgs84).with_context(|| format!("read {}", path.display()))?;
+        whole(path, &read)?;
+        knowledge.zones = zones.into();
+    }
+    if let Some(path) = &args.stations {
+        let (stations, read) = offline::stations(path).with_context(|| format!("read {}", path.display()))?;
+        whole(path, &read)?;
+        knowledge.stations = stations.sited(&knowledge.zones).into();
+    }
+    if let Some(path) = &args.warnings {
+        knowledge.warnings = offline::warnings(path).map_err(|error| UsageError(chain(&error)))?.into();
+    }
     let settings = Config::built_in()?.judge;
-    match judge::run(args, settings, |key, at| knowledge.match_vehicle(key, at)) {
+    let that_matter = settings.plates.suspected_lists.clone();
+    match judge::run(args, settings, |key, at| knowledge.identify(key, at, &that_matter), &knowledge) {
         Ok(summary) => Ok(Exit::from_code(summary.exit_code())),
         Err(error) if error.exit_code() == Exit::Usage as u8 => Err(UsageError(chain(&error)).into()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A zone or a station left out would be one that nobody breaches, so a refused one ends the command with its reason.
+fn whole(path: &Path, read: &ReadSummary) -> Result<(), UsageError> {
+    match read.refusals.rows().first() {
+        None => Ok(()),
+        Some(refused) => Err(UsageError(format!("{}: entry {}: {}", path.display(), refused.row, refused.reason))),
     }
 }
 

@@ -6,8 +6,8 @@
 //! bytes; it never harms its neighbours.
 //!
 //! Deliberately left out: the enterprise platform's `7E 7E` frame, the retrofit dialect of which only the order of fields is
-//! known, a little-endian local variant, and the verification of SM2 signatures (which bytes are signed is not public). The
-//! first is no terminal's, the others would be guesses.
+//! known, and a little-endian local variant. The first is no terminal's, the others would be guesses. SM2 signatures are found
+//! here ([`seal`]) and verified elsewhere, after the commit ([`crate::signature`]).
 
 mod body;
 mod bytes;
@@ -25,6 +25,7 @@ mod position;
 pub mod remote_sensing;
 mod scale;
 mod serialize;
+mod signature;
 mod splitter;
 mod terminal_json;
 mod times;
@@ -44,4 +45,5 @@ pub use obd::{DiagnosisProtocol, Dtcs, Mil, Obd, ObdDetail, Text};
 pub use payload::{Carriage, FrameStream, decode_hex, decode_payload};
 pub use position::{Position, PositionReading};
 pub use scale::{Scale, Width};
+pub use signature::{Seal, seal};
 pub use vendor::{Tag, Vendor};

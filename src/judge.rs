@@ -1,69 +1,98 @@
 //! What one reading says by itself: limits, conditions, lists, alarms. Pure functions: no clock, no I/O.
 //!
-//! - [`passage()`]: a roadside measurement against the limits of its vehicle, and the lists the vehicle is on.
+//! - [`passage_amid()`]: a roadside measurement against the limits of its vehicle, and the vehicle itself against the rules
+//!   for its class, age, state and lists ([`rules`]), amid the zones and warnings it drove in.
 //! - [`terminal()`]: alarms a terminal raises about itself, and which seconds of a stream count for NOx.
 //! - [`nonroad()`]: a machine in a control zone.
 //!
 //! What needs more than one reading (consecutive tests, runs of seconds) is decided by [`crate::evaluate`] from stored
-//! facts. Every number comes from [`limits`] or the configuration, as of the reading's own time.
+//! facts. Every number comes from [`limits`], [`rules`] or the configuration, as of the reading's own time.
 
 use crate::config;
 
 pub mod condition;
 pub mod document;
+pub mod doubt;
 mod findings;
 pub mod limits;
 pub mod nonroad;
+pub mod origin;
 pub mod pollutant;
 mod remote_sensing;
 mod review;
+pub mod rules;
 pub mod schemas;
+pub mod standing;
+pub mod suspicion;
 pub mod terminal;
+pub mod terminal_table;
+pub mod trouble;
 pub mod verdict;
 
 pub use condition::StationFacts;
-pub use findings::OVER_RULE;
+pub use findings::{OVER_RULE, SUSPECTED_MATCH_RULE, SUSPECTED_OVER_RULE};
 pub use limits::Limits;
-pub use nonroad::nonroad;
+pub use nonroad::{nonroad, smoke};
 pub use pollutant::Pollutant;
-pub use remote_sensing::passage;
+pub use remote_sensing::{passage, passage_amid};
+pub use rules::{RETROFIT_RULE, Rules};
 pub use schemas::schemas;
 pub use terminal::terminal;
+pub use terminal_table::TerminalTable;
 pub use verdict::{Judgement, Outcome, PollutantVerdict, Verdict};
 
 /// Everything judgement goes by besides the reading and its vehicle; immutable while the service runs.
 #[derive(Clone, Debug)]
 pub struct RuleBook {
     pub limits: Limits,
+    pub rules: Rules,
     pub settings: config::Judge,
+    pub terminal: TerminalTable,
 }
 
 /// Why there is no rule book.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleBookError {
-    #[error("read the table of limits {path}")]
-    Read { path: std::path::PathBuf, source: std::io::Error },
-    #[error("the table of limits {path} is wrong")]
-    Invalid { path: std::path::PathBuf, source: limits::LimitsErrors },
+    #[error("read the table of {table} {path}")]
+    Read { table: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    #[error("the table of {table} {path} is wrong")]
+    Invalid { table: &'static str, path: std::path::PathBuf, source: limits::LimitsErrors },
 }
 
 impl RuleBook {
+    /// A table of limits with the vehicle rules built in.
     pub fn new(limits: Limits, settings: config::Judge) -> Self {
-        Self { limits, settings }
+        Self { limits, rules: Rules::built_in(), settings, terminal: TerminalTable::built_in() }
     }
 
-    /// Reads the table that the settings name, or takes the one built in.
+    /// Reads the tables that the settings name, or takes those built in.
     pub fn load(settings: config::Judge) -> Result<Self, RuleBookError> {
-        let limits = match &settings.limits_file {
-            None => Limits::built_in(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| RuleBookError::Read { path: path.clone(), source })?;
-                Limits::parse(&text).map_err(|source| RuleBookError::Invalid { path: path.clone(), source })?
-            }
-        };
-        Ok(Self { limits, settings })
+        let limits = table("limits", settings.limits_file.as_deref(), limits::BUILT_IN, Limits::parse)?;
+        let rules = table("rules", settings.rules_file.as_deref(), rules::BUILT_IN, Rules::parse)?;
+        let terminal = table(
+            "terminal alarms",
+            settings.terminal_file.as_deref(),
+            terminal_table::BUILT_IN,
+            TerminalTable::parse,
+        )?;
+        Ok(Self { limits, rules, settings, terminal })
     }
+}
+
+fn table<T>(
+    table: &'static str,
+    file: Option<&std::path::Path>,
+    built_in: &str,
+    parse: impl Fn(&str) -> Result<T, limits::LimitsErrors>,
+) -> Result<T, RuleBookError> {
+    let path = file.unwrap_or(std::path::Path::new("built in")).to_owned();
+    let text = match file {
+        None => built_in.to_owned(),
+        Some(file) => {
+            std::fs::read_to_string(file).map_err(|source| RuleBookError::Read { table, path: path.clone(), source })?
+        }
+    };
+    parse(&text).map_err(|source| RuleBookError::Invalid { table, path, source })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! ```text
 //! ingest (MQTT session, ordered acks) -> decode -> reading -> vehicle, zone (match) -> judge (this reading alone)
 //!   -> store (one transaction: readings, raw, findings, outbox, tasks) -> ack
+//! signature (does the terminal's signature hold) -> findings
 //! evaluate (what the history says) -> findings -> publish (outbox -> Kafka, live events)
 //! ```
 //!
@@ -23,12 +24,15 @@ pub mod fault;
 pub mod finding;
 pub mod ingest;
 pub mod judge;
+pub mod mapping;
 pub mod pipeline;
 pub mod publish;
 pub mod reading;
 pub mod shutdown;
+pub mod signature;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
 pub mod vehicle;
+pub mod warning;
 pub mod zone;

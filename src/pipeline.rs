@@ -4,6 +4,7 @@
 //! The inbox is bounded by what the broker may have under way per connection (`mqtt.receive_maximum`) and by
 //! `mqtt.budget_bytes`; a batch by `database.batch_readings`. There is no other queue, so memory cannot grow elsewhere.
 
+pub mod again;
 pub mod assemble;
 pub mod salvage;
 pub mod terminal;

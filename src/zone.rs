@@ -1,8 +1,11 @@
 //! Where and when a rule holds: polygons in WGS-84 with a rule, an effective interval and daily hours.
 //!
 //! Positions and polygons are WGS-84 throughout. Maps sold in China use a shifted datum (GCJ-02, up to several hundred
-//! metres off); a file in it has to be converted before import, because nothing in the numbers tells the two apart.
+//! metres off); a file in it is converted on import when the operator says so ([`Datum`]), because nothing in the numbers
+//! tells the two apart.
 
+pub mod classes;
+pub mod datum;
 pub mod geojson;
 pub mod hours;
 pub mod polygon;
@@ -13,12 +16,21 @@ use rstar::{
     primitives::{GeomWithData, Rectangle},
 };
 
+pub use classes::Classes;
+pub use datum::Datum;
 pub use hours::Hours;
+use smallvec::SmallVec;
 
 use crate::reading::Timestamp;
 
 /// The rule of a control zone that non-road machines below stage III may not work in.
 pub const NONROAD_STAGE_MIN_3: &str = "nonroad_stage_min_3";
+
+/// The rule of a site that non-road machines below stage III are not let onto.
+pub const NONROAD_SITE_MIN_3: &str = "nonroad_site_min_3";
+
+/// The rule of a zone in which machines of every stage stand under the strictest smoke limits (GB 36886 class III).
+pub const NONROAD_SMOKE_CLASS_3: &str = "nonroad_smoke_class_3";
 
 /// One zone of the register.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +44,12 @@ pub struct Zone {
     /// First instant no longer in force; `None` is for ever.
     pub valid_to: Option<Timestamp>,
     pub hours: Hours,
+    /// Which vehicles it is for.
+    pub classes: Classes,
+    /// The list whose entries in force are permits to be in the zone.
+    pub permits: Option<Box<str>>,
+    /// The datum of the file it came from; the parts are WGS-84 whatever it was.
+    pub drawn_in: Datum,
     /// A multipolygon's parts; each with its holes.
     pub parts: Vec<Polygon>,
 }
@@ -47,6 +65,9 @@ impl Zone {
 
 /// The box around one part of a zone, with the places of both.
 type Boxed = GeomWithData<Rectangle<[f64; 2]>, (usize, usize)>;
+
+/// Numbers of zones in one version of them, ascending.
+pub type Holding = SmallVec<[u32; 4]>;
 
 /// One version of the zones. Immutable.
 #[derive(Debug, Default)]
@@ -74,22 +95,35 @@ impl Zones {
     /// The zones in force at that time that hold this place (WGS-84 degrees); a place on the border is inside. A place
     /// that is not a number is in no zone.
     pub fn containing(&self, lon: f64, lat: f64, at: Timestamp) -> impl Iterator<Item = &Zone> {
-        let place = (lon.is_finite() && lat.is_finite()).then_some([lon, lat]);
-        let around = place.map(|place| self.boxes.locate_in_envelope_intersecting(&AABB::from_point(place)));
-        let mut hits: Vec<usize> = around
-            .into_iter()
-            .flatten()
-            .map(|boxed| boxed.data)
-            .filter(|&(zone, part)| {
-                let zone = self.zones.get(zone);
-                let in_force = zone.filter(|zone| zone.in_force(at));
-                in_force.and_then(|zone| zone.parts.get(part)).is_some_and(|p| p.intersects(&Point::new(lon, lat)))
-            })
-            .map(|(zone, _)| zone)
-            .collect();
+        self.in_force(self.holding(lon, lat), at)
+    }
+
+    /// The zones that hold this place, in force or not, by their numbers in this version: what does not change from one
+    /// reading of a station to the next.
+    pub fn holding(&self, lon: f64, lat: f64) -> Holding {
+        if !lon.is_finite() || !lat.is_finite() {
+            return Holding::default();
+        }
+        let around = self.boxes.locate_in_envelope_intersecting(&AABB::from_point([lon, lat]));
+        let holds = |&(zone, part): &(usize, usize)| {
+            let part = self.zones.get(zone).and_then(|zone| zone.parts.get(part));
+            part.is_some_and(|part| part.intersects(&Point::new(lon, lat)))
+        };
+        let mut hits: Holding =
+            around.map(|boxed| boxed.data).filter(holds).filter_map(|(zone, _)| u32::try_from(zone).ok()).collect();
         hits.sort_unstable();
         hits.dedup();
-        hits.into_iter().filter_map(|zone| self.zones.get(zone))
+        hits
+    }
+
+    /// Those of the numbered zones that are in force at that time.
+    pub fn in_force<'z, N: IntoIterator<Item = u32>>(
+        &'z self,
+        numbers: N,
+        at: Timestamp,
+    ) -> impl Iterator<Item = &'z Zone> + use<'z, N> {
+        let zones = numbers.into_iter().filter_map(|number| self.zones.get(number as usize));
+        zones.filter(move |zone| zone.in_force(at))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Zone> {
@@ -113,6 +147,7 @@ impl Zones {
 #[cfg(test)]
 mod tests {
     use geo::{LineString, polygon};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -124,6 +159,9 @@ mod tests {
             valid_from: None,
             valid_to: None,
             hours: Hours::default(),
+            classes: Classes::default(),
+            permits: None,
+            drawn_in: Datum::Wgs84,
             parts,
         }
     }
@@ -180,5 +218,35 @@ mod tests {
     fn an_empty_polygon_holds_nothing() {
         let zones = Zones::new(1, [zone("a", vec![Polygon::new(LineString::new(vec![]), vec![])])]);
         assert_eq!(names(&zones, 0.0, 0.0, Timestamp::EPOCH), [""; 0]);
+    }
+
+    /// Whether a ray from the place to the east crosses the ring an odd number of times: the schoolbook's containment.
+    fn crossings_are_odd(ring: &[[f64; 2]], [lon, lat]: [f64; 2]) -> bool {
+        let sides = ring.iter().zip(ring.iter().cycle().skip(1));
+        let crossed = sides
+            .filter(|([x0, y0], [x1, y1])| (*y0 > lat) != (*y1 > lat) && lon < (x1 - x0) * (lat - y0) / (y1 - y0) + x0);
+        crossed.count() % 2 == 1
+    }
+
+    /// A ring around a centre, at a distance of its own in each direction, so that it never crosses itself.
+    fn star(lon: f64, lat: f64, reach: &[f64]) -> Vec<[f64; 2]> {
+        let turn = |place: usize| place as f64 / reach.len() as f64 * std::f64::consts::TAU;
+        reach.iter().enumerate().map(|(n, r)| [lon + r * turn(n).cos(), lat + r * turn(n).sin()]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_in_the_zones_whose_border_surrounds_it(
+            stars in prop::collection::vec((117.0..118.0_f64, 36.0..37.0_f64, prop::collection::vec(0.05..0.4_f64, 3..12)), 1..6),
+            lon in 117.0..118.0_f64,
+            lat in 36.0..37.0_f64,
+        ) {
+            let rings: Vec<_> = stars.iter().map(|(lon, lat, reach)| star(*lon, *lat, reach)).collect();
+            let area = |ring: &Vec<[f64; 2]>| Polygon::new(LineString::from(ring.clone()), vec![]);
+            let zones = Zones::new(1, rings.iter().enumerate().map(|(n, ring)| zone(&n.to_string(), vec![area(ring)])));
+            let expected: Vec<u32> =
+                (0..).zip(&rings).filter(|(_, ring)| crossings_are_odd(ring, [lon, lat])).map(|(n, _)| n).collect();
+            prop_assert_eq!(zones.holding(lon, lat).to_vec(), expected);
+        }
     }
 }

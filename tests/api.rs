@@ -11,7 +11,9 @@ use dieselwatch::{
         self, Running, State,
         readiness::{Board, Condition, Part},
     },
+    config::Config,
     fault::Reason,
+    judge::{Limits, RuleBook},
     store::migrate,
     telemetry::{Books, books::MessageBook, metrics},
 };
@@ -52,7 +54,16 @@ fn state(pool: Pool) -> State {
         readiness.set(part, Condition::Up, "");
     }
     let metrics = metrics::install(books.clone()).unwrap();
-    State { pool, books, metrics, readiness: Arc::new(readiness), new_events: Arc::new(Notify::new()) }
+    let rules = Arc::new(RuleBook::new(Limits::built_in(), Config::built_in().unwrap().judge));
+    State {
+        pool,
+        write_token: None,
+        books,
+        metrics,
+        readiness: Arc::new(readiness),
+        new_events: Arc::new(Notify::new()),
+        rules,
+    }
 }
 
 async fn serve(state: State) -> Running {
@@ -144,6 +155,27 @@ async fn quarantine_shows_what_came_and_why() {
     assert_eq!(walk(&world, "/api/v1/dead-letters?replayed=true").await.len(), 0);
     let shown = get(world.at(), &format!("/api/v1/dead-letters/{}", all[0]["id"])).await.json();
     assert_eq!((&shown["raw"]["data"], &shown["raw"]["intact"]), (&json!("{\"broken\":60"), &json!(true)));
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_of_a_terminal_come_latest_first() {
+    let Some(world) = world().await else { return };
+    let rows = "INSERT INTO terminal_day (device, day, packets, live_packets, missing, loss_rate, restarts, records, \
+         online_seconds, undetermined) \
+         SELECT id, timestamptz '2026-03-01T00:00:00+08:00' + n * interval '1 day', 100 + n, 90, 10, 0.1, 0, 1000, 8640, \
+         '{packet_loss: packets without serial}' FROM devices, generate_series(0, 2) n WHERE device_id = 'RT-0001'";
+    world.database.batch_execute(rows).await.unwrap();
+    let days = walk(&world, "/api/v1/terminals/RT-0001/days?limit=1").await;
+    let named: Vec<&str> = days.iter().map(|day| day["day"].as_str().unwrap()).collect();
+    assert_eq!(named, ["2026-03-03", "2026-03-02", "2026-03-01"]);
+    assert_eq!(
+        (&days[0]["packets"], &days[0]["online_rate"], &days[0]["kind"]),
+        (&json!(102), &json!(0.1), &json!("retrofit"))
+    );
+    let since = walk(&world, "/api/v1/terminals/RT-0001/days?from=2026-03-02T00:00:00%2B08:00").await;
+    assert_eq!(since.len(), 2);
+    assert!(walk(&world, "/api/v1/terminals/nobody/days").await.is_empty());
     world.running.stop().await;
 }
 

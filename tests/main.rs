@@ -5,6 +5,7 @@ mod support;
 
 mod api;
 mod deploy;
+mod histories;
 mod publish;
 mod schema;
 mod servers;

@@ -10,16 +10,30 @@ mod crash;
 mod evaluation;
 #[path = "service/outage.rs"]
 mod outage;
+#[path = "service/plates.rs"]
+mod plates;
+#[path = "service/recalculation.rs"]
+mod recalculation;
 #[path = "service/refused_start.rs"]
 mod refused_start;
 #[path = "service/repeats.rs"]
 mod repeats;
 #[path = "service/replicas.rs"]
 mod replicas;
+#[path = "service/rules.rs"]
+mod rules;
+#[path = "service/signatures.rs"]
+mod signatures;
 #[path = "service/sources.rs"]
 mod sources;
 #[path = "service/tables.rs"]
 mod tables;
+#[path = "service/terminals.rs"]
+mod terminals;
+#[path = "service/warnings.rs"]
+mod warnings;
+#[path = "service/year.rs"]
+mod year;
 
 use std::{
     path::{Path, PathBuf},

@@ -35,9 +35,10 @@ fn write_page(out: &mut String, document: &Value) -> std::fmt::Result {
     for tag in items(&document["tags"]) {
         writeln!(out, "<h2>{}</h2><p>{}</p>", text(&tag["name"]), text(&tag["description"]))?;
         for (path, item) in fields(&document["paths"]) {
-            let said = &item["get"];
-            if items(&said["tags"]).any(|name| *name == tag["name"]) {
-                write_route(out, path, said)?;
+            for (method, said) in fields(item) {
+                if items(&said["tags"]).any(|name| *name == tag["name"]) {
+                    write_route(out, &method.to_ascii_uppercase(), path, said)?;
+                }
             }
         }
     }
@@ -56,8 +57,8 @@ fn write_page(out: &mut String, document: &Value) -> std::fmt::Result {
     writeln!(out, "</main></body></html>")
 }
 
-fn write_route(out: &mut String, path: &str, said: &Value) -> std::fmt::Result {
-    writeln!(out, "<section><h3><span class=\"verb\">GET</span> <code>{}</code></h3>", escape(path))?;
+fn write_route(out: &mut String, verb: &str, path: &str, said: &Value) -> std::fmt::Result {
+    writeln!(out, "<section><h3><span class=\"verb\">{verb}</span> <code>{}</code></h3>", escape(path))?;
     let told = if said["description"].is_string() { &said["description"] } else { &said["summary"] };
     writeln!(out, "<p>{}</p>", text(told))?;
     if items(&said["parameters"]).next().is_some() {
@@ -68,6 +69,9 @@ fn write_route(out: &mut String, path: &str, said: &Value) -> std::fmt::Result {
             writeln!(out, "<tr><td><code>{name}</code></td><td>{place}</td><td>{kind}</td><td>{meaning}</td></tr>")?;
         }
         writeln!(out, "</tbody></table>")?;
+    }
+    for (media, content) in fields(&said["requestBody"]["content"]) {
+        writeln!(out, "<p class=\"answer\">body {} {}</p>", escape(media), shape_of(&content["schema"]))?;
     }
     for (status, response) in fields(&said["responses"]) {
         for (media, content) in fields(&response["content"]) {

@@ -3,7 +3,11 @@
 use std::sync::LazyLock;
 
 use axum::{http::header, response::IntoResponse};
-use utoipa::openapi::{ContactBuilder, InfoBuilder, OpenApi, OpenApiBuilder, tag::TagBuilder};
+use utoipa::openapi::{
+    ComponentsBuilder, ContactBuilder, InfoBuilder, OpenApi, OpenApiBuilder,
+    security::{Http, HttpAuthScheme, SecurityScheme},
+    tag::TagBuilder,
+};
 
 /// Title and sections, to which the routes add themselves.
 pub(super) fn header() -> OpenApi {
@@ -11,22 +15,26 @@ pub(super) fn header() -> OpenApi {
         .title("dieselwatch")
         .version("v1")
         .description(Some(
-            "Readings, findings, events and quarantine of a district's monitoring of mobile sources. Read only. Times are \
-             RFC 3339; every error is a problem detail (RFC 9457).",
+            "Readings, findings, events and quarantine of a district's monitoring of mobile sources. Read only but for \
+             warnings, which need a token. Times are RFC 3339; every error is a problem detail (RFC 9457).",
         ))
         .contact(None::<ContactBuilder>.map(ContactBuilder::build))
         .build();
     let tags = [
         ("findings", "What is held against vehicles, terminals and machines"),
         ("readings", "Passages through remote-sensing stations"),
+        ("vehicles", "What other desks ask about a vehicle"),
         ("quarantine", "Messages and readings put aside, with their raw bytes"),
         ("events", "The events of the Kafka topics, over HTTP"),
         ("map", "Zones"),
+        ("warnings", "Heavy-pollution warnings"),
         ("live", "What the console shows"),
         ("operation", "Health, metrics, this document"),
     ];
     let tags = tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
-    OpenApiBuilder::new().info(info).tags(Some(tags)).build()
+    let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = ComponentsBuilder::new().security_scheme("write_token", token).build();
+    OpenApiBuilder::new().info(info).tags(Some(tags)).components(Some(components)).build()
 }
 
 static TEXT: LazyLock<String> = LazyLock::new(|| {
@@ -83,9 +91,10 @@ mod tests {
             }
         }
         for (path, item) in document["paths"].as_object().expect("paths") {
-            let said = &item["get"];
-            assert!(said["summary"].is_string() || said["description"].is_string(), "{path} says nothing");
-            assert!(said["tags"].is_array(), "{path} is in no section");
+            for (method, said) in item.as_object().expect("methods") {
+                assert!(said["summary"].is_string() || said["description"].is_string(), "{method} {path} says nothing");
+                assert!(said["tags"].is_array(), "{method} {path} is in no section");
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Query and path parameters whose errors are problems, and what lists have in common.
 
 use axum::{
-    extract::{FromRequestParts, Path, Query},
+    Json,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::request::Parts,
 };
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
@@ -24,6 +25,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         Query::try_from_uri(&parts.uri)
             .map(|Query(value)| Self(value))
             .map_err(|refused| Problem::bad_request(refused.body_text()))
+    }
+}
+
+/// A JSON body read into `T`; it has to say that it is JSON.
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = Json::from_request(request, state).await;
+        read.map(|Json(value)| Self(value)).map_err(|refused| Problem::bad_request(refused.body_text()))
     }
 }
 

@@ -11,18 +11,24 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     BadRequest,
+    Unauthorized,
+    ReadOnly,
     NotFound,
     MethodNotAllowed,
+    Conflict,
     TooManyStreams,
     DatabaseUnavailable,
     Internal,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 9] = [
         Kind::BadRequest,
+        Kind::Unauthorized,
+        Kind::ReadOnly,
         Kind::NotFound,
         Kind::MethodNotAllowed,
+        Kind::Conflict,
         Kind::TooManyStreams,
         Kind::DatabaseUnavailable,
         Kind::Internal,
@@ -31,6 +37,9 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Kind::BadRequest => "bad_request",
+            Kind::Unauthorized => "unauthorized",
+            Kind::ReadOnly => "read_only",
+            Kind::Conflict => "conflict",
             Kind::NotFound => "not_found",
             Kind::MethodNotAllowed => "method_not_allowed",
             Kind::TooManyStreams => "too_many_streams",
@@ -42,6 +51,9 @@ impl Kind {
     pub const fn status(self) -> StatusCode {
         match self {
             Kind::BadRequest => StatusCode::BAD_REQUEST,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+            Kind::ReadOnly => StatusCode::FORBIDDEN,
+            Kind::Conflict => StatusCode::CONFLICT,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Kind::TooManyStreams | Kind::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -52,6 +64,9 @@ impl Kind {
     pub const fn title(self) -> &'static str {
         match self {
             Kind::BadRequest => "The request cannot be understood",
+            Kind::Unauthorized => "This act needs the service's token",
+            Kind::ReadOnly => "Nothing can be changed over HTTP here",
+            Kind::Conflict => "What stands already is in the way",
             Kind::NotFound => "There is nothing here",
             Kind::MethodNotAllowed => "This address does not take this method",
             Kind::TooManyStreams => "Too many event streams are open",
@@ -64,6 +79,9 @@ impl Kind {
     pub const fn advice(self) -> &'static str {
         match self {
             Kind::BadRequest => "A parameter is unknown or has a value that is not allowed; `detail` names it.",
+            Kind::Unauthorized => "Send `Authorization: Bearer TOKEN` with the value of `http.write_token`.",
+            Kind::ReadOnly => "Set `http.write_token`, or use the command of the same name.",
+            Kind::Conflict => "Look at what stands and decide; `detail` names it.",
             Kind::NotFound => "No such address or no such record.",
             Kind::MethodNotAllowed => "The `Allow` header lists the methods of this address.",
             Kind::TooManyStreams => "Close a page that is not needed, or try again after `Retry-After` seconds.",
@@ -100,6 +118,15 @@ impl Problem {
         Self { detail: Some(detail.into()), ..Self::new(Kind::BadRequest) }
     }
 
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..Self::new(Kind::Conflict) }
+    }
+
+    /// The cause is in the log, written where it was met.
+    pub fn internal() -> Self {
+        Self::new(Kind::Internal)
+    }
+
     pub fn no_such(what: &str) -> Self {
         Self { detail: Some(format!("there is no such {what}")), ..Self::new(Kind::NotFound) }
     }
@@ -107,9 +134,13 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let unauthorized = self.kind == Kind::Unauthorized;
         let retry = matches!(self.kind, Kind::TooManyStreams | Kind::DatabaseUnavailable);
         let mut response = (self.kind.status(), Json(self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }

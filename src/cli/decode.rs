@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    config::{Protocol, SourceKind},
+    config::{Protocol, SignatureForm, SourceKind},
     decode::{Carriage, Frame, FrameCode, FrameError, FrameStream, decode_hex},
 };
 
@@ -74,6 +74,7 @@ pub fn decode(args: &Args, input: impl Read, output: impl Write) -> io::Result<S
         hex_pointers: &[],
         allow_missing_checksum: false,
         max_bytes: MAX_LINE_BYTES,
+        signature: SignatureForm::Lengths,
     };
     let mut lines = Lines { output, summary: Summary::default() };
     if args.binary {

@@ -26,6 +26,7 @@ use crate::{
     store::{connect::Connector, migrate},
     telemetry,
     vehicle::import::ListName,
+    zone::Datum,
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -109,6 +110,9 @@ async fn prepare(config: &Config, fleet: &Fleet, data: &Path) -> anyhow::Result<
             allow_empty: false,
             database: Some(config.database.url.clone()),
             config: ConfigArgs::default(),
+            mapping: None,
+            sheet: None,
+            report: None,
             by: Some("demo".into()),
         };
         import::import(&args).await.with_context(|| format!("import {}", file.display()))?;
@@ -122,7 +126,7 @@ fn what(file: &Path) -> Option<What> {
         "vehicles.csv" => What::Vehicles { file: owned },
         "stations.csv" => What::Stations { file: owned },
         "devices.csv" => What::Devices { file: owned },
-        "zones.geojson" => What::Zones { file: owned },
+        "zones.geojson" => What::Zones { file: owned, datum: Datum::Wgs84 },
         name => {
             let list = name.strip_prefix("list-")?.strip_suffix(".csv")?;
             What::List { name: ListName::parse(list).ok()?, file: owned }

@@ -1,5 +1,8 @@
-//! `import`: an operator's file becomes the next version of the register, a list, the zones, stations or devices.
+//! `import`: an operator's file, or an earlier version, becomes the next version of the register, a list, the zones,
+//! stations or devices.
 
+mod history;
+mod inspections;
 mod progress;
 mod report;
 
@@ -14,42 +17,64 @@ use tokio_postgres::Client;
 use crate::{
     cli::ConfigArgs,
     config::Problems,
+    mapping::{BuiltIn, Mapping, MappingError, Target},
     vehicle::{
         database::{Link, LinkError},
         import::{
             Dataset, ImportError, ListName, Refusals,
-            apply::{BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, apply},
+            apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, Source},
+            encoding::Inspected,
             offline::inspect_file,
             rows::{DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow},
-            sheet::{Header, Sheet},
+            sheet::{Header, Reading, Sheet},
         },
     },
+    zone::Datum,
 };
+pub use history::text as history_text;
 use progress::Progress;
 
 const AFTER_HELP: &str = "\
 Examples:
   dieselwatch import vehicles vehicles.csv --database postgres://dieselwatch@localhost/dieselwatch
+  dieselwatch import vehicles export.xlsx --mapping ga-vehicles --dry-run --report difference.jsonl
   dieselwatch import list retire_n3 retire_n3.csv --dry-run
   dieselwatch import zones zones.geojson --strict
   dieselwatch import devices devices.csv --config /etc/dieselwatch.toml
+  dieselwatch import inspections inspections.csv
+  dieselwatch import history vehicles
+  dieselwatch import rollback vehicles --to 3
 
 A file is a whole version: what it does not name is gone from the next one. Rows that cannot be
-taken are named with their line and never stop the others, unless --strict is given.
+taken are named with their line and never stop the others, unless --strict is given. Vehicles of
+which rows say different things are kept and flagged; what is found about them waits for a person.
 
-Columns (any order; further ones are passed over and named; dates are of Asia/Shanghai, UTF-8 or GBK):
+Columns (any order; further ones are passed over and named; dates are of Asia/Shanghai; CSV in UTF-8
+or GBK, or XLSX):
   vehicles  plate plate_color fuel emission_stage [vin vehicle_kind use_nature state registered_on
             owner_unit local retrofit reference_torque_nm]
   list      plate plate_color [valid_from valid_to reason document_no]
   stations  station_id kind [name longitude latitude lane_count slope_deg calibrated_at certificate_until]
-  devices   device_id kind [protocol bound_to installed_on emission_stage]
-  zones     GeoJSON (Multi)Polygons with properties name kind rule [valid_from valid_to hours]
+  devices   device_id kind [protocol bound_to installed_on emission_stage power_kw]
+  zones     GeoJSON (Multi)Polygons with properties name kind rule [valid_from valid_to hours vehicle_classes
+            permits datum]: vehicle_classes are beginnings of GA/T 16.4 kinds (H,Q1), permits names a list
+  inspections  plate plate_color station_id (or inspection_station) inspected_at kind result report_no
+            A journal: rows are added, never removed; a report with other content is kept as a correction.
 
 Exit codes: 0 in force (or a dry run without refusals), 1 some rows or the whole file refused, 2 usage.";
 
+/// The help with the mappings that are built in.
+fn after_help() -> String {
+    format!(
+        "{AFTER_HELP}\n\nBuilt-in mappings for --mapping, and for `mapping` of a [[source]] where they make passages; a file of\n\
+         the same form (schemas/mappings/) may be given instead:\n{}",
+        BuiltIn::described()
+    )
+}
+
 /// Import an operator's file as the next version of a dataset
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = after_help())]
 pub struct Args {
     #[command(subcommand)]
     pub what: What,
@@ -67,6 +92,15 @@ pub struct Args {
     pub database: Option<String>,
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Foreign names, codes, dates and units: a built-in mapping or a file in TOML
+    #[arg(long, value_name = "NAME|FILE", global = true)]
+    pub mapping: Option<String>,
+    /// The sheet of a workbook to read; its first where not given
+    #[arg(long, value_name = "NAME", global = true)]
+    pub sheet: Option<String>,
+    /// Write every row that differs, with its contents, into this file as JSON lines
+    #[arg(long, value_name = "FILE", global = true)]
+    pub report: Option<PathBuf>,
     /// Who imports, for the record; the name of the user where not given
     #[arg(long, value_name = "NAME", global = true)]
     pub by: Option<String>,
@@ -86,31 +120,71 @@ pub enum What {
         file: PathBuf,
     },
     /// Zones, GeoJSON
-    #[command(after_help = "Example:\n  dieselwatch import zones zones.geojson")]
-    Zones { file: PathBuf },
+    #[command(after_help = "Examples:\n  dieselwatch import zones zones.geojson\n  \
+        dieselwatch import zones --datum gcj02 drawn-on-a-chinese-map.geojson")]
+    Zones {
+        file: PathBuf,
+        /// What the coordinates are in; GCJ-02 is converted, nothing is guessed
+        #[arg(long, value_enum, default_value_t)]
+        datum: Datum,
+    },
     /// Roadside stations, CSV
     #[command(after_help = "Example:\n  dieselwatch import stations stations.csv")]
     Stations { file: PathBuf },
     /// Terminals and machine trackers, CSV
     #[command(after_help = "Example:\n  dieselwatch import devices devices.csv --strict")]
     Devices { file: PathBuf },
+    /// Reports of inspection stations, CSV
+    #[command(after_help = "Example:\n  dieselwatch import inspections inspections.csv --dry-run")]
+    Inspections { file: PathBuf },
+    /// Bring back the content of an earlier version, as a new one
+    #[command(after_help = "Examples:\n  dieselwatch import rollback vehicles --to 3 --dry-run\n  \
+        dieselwatch import rollback list:retire_n3 --to 7")]
+    Rollback {
+        /// vehicles, zones, stations, devices or list:NAME
+        dataset: Dataset,
+        /// The version to bring back; `import history` shows them
+        #[arg(long, value_name = "VERSION")]
+        to: i32,
+    },
+    /// Show who imported what, when, from which file
+    #[command(after_help = "Examples:\n  dieselwatch import history\n  dieselwatch import history list:retire_n3")]
+    History {
+        /// vehicles, zones, stations, devices or list:NAME; all where not given
+        dataset: Option<Dataset>,
+    },
 }
 
 impl What {
-    fn dataset(&self) -> Dataset {
-        match self {
+    fn dataset(&self) -> Option<Dataset> {
+        Some(match self {
             What::Vehicles { .. } => Dataset::Vehicles,
             What::List { name, .. } => Dataset::List(name.clone()),
             What::Zones { .. } => Dataset::Zones,
             What::Stations { .. } => Dataset::Stations,
             What::Devices { .. } => Dataset::Devices,
+            What::Inspections { .. } => Dataset::Inspections,
+            What::Rollback { dataset, .. } => dataset.clone(),
+            What::History { dataset } => return dataset.clone(),
+        })
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            What::Vehicles { file } | What::List { file, .. } | What::Zones { file, .. } => Some(file),
+            What::Stations { file } | What::Devices { file } | What::Inspections { file } => Some(file),
+            What::Rollback { .. } | What::History { .. } => None,
         }
     }
 
-    fn file(&self) -> &Path {
+    /// What a mapping has to make; zones have none.
+    fn target(&self) -> Option<Target> {
         match self {
-            What::Vehicles { file } | What::List { file, .. } | What::Zones { file } => file,
-            What::Stations { file } | What::Devices { file } => file,
+            What::Vehicles { .. } => Some(Target::Vehicles),
+            What::List { .. } => Some(Target::List),
+            What::Stations { .. } => Some(Target::Stations),
+            What::Devices { .. } => Some(Target::Devices),
+            What::Zones { .. } | What::Inspections { .. } | What::Rollback { .. } | What::History { .. } => None,
         }
     }
 }
@@ -128,13 +202,24 @@ pub enum CommandError {
     Connect(#[source] tokio_postgres::Error),
     #[error("import {path}")]
     Import { path: PathBuf, source: ImportError },
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    #[error("--mapping has no meaning here: {0}")]
+    NoMapping(&'static str),
+    #[error("roll back {dataset}")]
+    RollBack { dataset: Dataset, source: ImportError },
+    #[error("read the history of imports")]
+    History(#[source] ImportError),
 }
 
 impl CommandError {
     /// 2 for usage and configuration, 1 for work that failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            CommandError::Connect(_) | CommandError::Import { .. } => 1,
+            CommandError::Connect(_)
+            | CommandError::Import { .. }
+            | CommandError::RollBack { .. }
+            | CommandError::History(_) => 1,
             _ => 2,
         }
     }
@@ -142,16 +227,27 @@ impl CommandError {
 
 /// Carries out the command, prints its report and gives back the exit code.
 pub async fn run(args: &Args) -> u8 {
-    match import(args).await {
-        Ok((outcome, notes)) => {
+    let done = match &args.what {
+        What::History { dataset } => history(args, dataset.as_ref()).await.map(|()| 0),
+        _ => import(args).await.map(|(outcome, notes)| {
             report::print(args.what.file(), &outcome, &notes);
             report::exit_code(&outcome)
-        }
-        Err(error) => {
-            eprintln!("dieselwatch: {}", chain(&error));
-            error.exit_code()
-        }
-    }
+        }),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("dieselwatch: {}", chain(&error));
+        error.exit_code()
+    })
+}
+
+async fn history(args: &Args, dataset: Option<&Dataset>) -> Result<(), CommandError> {
+    let (client, connection) = link(args)?.connect().await.map_err(CommandError::Connect)?;
+    let driver = tokio::spawn(connection);
+    let shown = history::show(&client, dataset).await;
+    drop(client);
+    // The connection ends because its client is gone.
+    let _ = driver.await;
+    shown.map_err(CommandError::History)
 }
 
 /// What is worth saying about a file besides its rows.
@@ -161,79 +257,145 @@ pub struct Notes {
     pub sha256: [u8; 32],
     pub ignored_columns: Vec<String>,
     pub absent_columns: Vec<&'static str>,
+    /// Sheets of the workbook that were not read.
+    pub passed_over: Vec<String>,
 }
 
 /// Carries out the command without printing the report.
 pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
-    let file = args.what.file();
-    if !file.is_file() {
+    let reading = reading(args)?;
+    if let Some(file) = args.what.file().filter(|file| !file.is_file()) {
         return Err(CommandError::NotAFile(file.to_owned()));
     }
     let link = link(args)?;
-    let failed = |source| CommandError::Import { path: file.to_owned(), source };
-    let path = file.to_owned();
-    let inspected = blocking(move || inspect_file(&path)).await.map_err(failed)?;
+    let inspected = match args.what.file().map(ToOwned::to_owned) {
+        None => None,
+        Some(path) => {
+            let failed = |source| CommandError::Import { path: path.clone(), source };
+            let file = path.clone();
+            Some(blocking(move || inspect_file(&file)).await.map_err(failed)?)
+        }
+    };
     let (mut client, connection) = link.connect().await.map_err(CommandError::Connect)?;
     // Its error comes out of the client's calls as well.
     let driver = tokio::spawn(connection);
     let by = args.by.clone().unwrap_or_else(user_name);
     let request = Request {
-        dataset: args.what.dataset(),
-        file,
-        inspected,
+        dataset: args.what.dataset().unwrap_or(Dataset::Vehicles),
         imported_by: &by,
         strict: args.strict,
         dry_run: args.dry_run,
         allow_empty: args.allow_empty,
+        report: args.report.as_deref(),
+        on_phase: progress::phases(inspected.as_ref().map_or(0, |inspected| inspected.lines)),
     };
-    let outcome = match &args.what {
-        What::Vehicles { .. } => import_csv::<VehicleRow>(&mut client, &request).await,
-        What::List { .. } => import_csv::<ListRow>(&mut client, &request).await,
-        What::Stations { .. } => import_csv::<StationRow>(&mut client, &request).await,
-        What::Devices { .. } => import_csv::<DeviceRow>(&mut client, &request).await,
-        What::Zones { .. } => import_zones(&mut client, &request).await,
+    let outcome = match (args.what.file(), inspected) {
+        (Some(path), Some(inspected)) => {
+            let source = Source { path, inspected, mapping: args.mapping.as_deref() };
+            let done = import_file(&mut client, &args.what, &request, &source, &reading).await;
+            done.map_err(|source| CommandError::Import { path: path.to_owned(), source })
+        }
+        _ => roll_back(&mut client, &args.what, &request).await,
     };
     drop(client);
     // The connection ends because its client is gone; how it ended no longer matters.
     let _ = driver.await;
-    outcome.map_err(failed)
+    outcome
 }
 
-async fn import_csv<E: Row>(client: &mut Client, request: &Request<'_>) -> Result<(Outcome, Notes), ImportError> {
-    let (path, encoding) = (request.file.to_owned(), request.inspected.encoding);
-    let mut sheet = blocking(move || Sheet::open(&path, encoding, E::HEADER)).await?;
+/// The mapping and the sheet, checked before anything is read.
+fn reading(args: &Args) -> Result<Reading, CommandError> {
+    let mapping = match (&args.mapping, args.what.target()) {
+        (None, _) => None,
+        (Some(name), Some(target)) => Some(Mapping::load(name, target)?.into()),
+        (Some(_), None) if args.what.file().is_some() => {
+            return Err(CommandError::NoMapping("only register and lists have one"));
+        }
+        (Some(_), None) => return Err(CommandError::NoMapping("no file is read")),
+    };
+    Ok(Reading { mapping, sheet: args.sheet.clone() })
+}
+
+async fn import_file(
+    client: &mut Client,
+    what: &What,
+    request: &Request<'_>,
+    source: &Source<'_>,
+    reading: &Reading,
+) -> Result<(Outcome, Notes), ImportError> {
+    match what {
+        What::List { .. } => import_sheet::<ListRow>(client, request, source, reading).await,
+        What::Stations { .. } => import_sheet::<StationRow>(client, request, source, reading).await,
+        What::Devices { .. } => import_sheet::<DeviceRow>(client, request, source, reading).await,
+        What::Zones { datum, .. } => import_zones(client, request, source, *datum).await,
+        What::Inspections { .. } => inspections::import(client, request, source, reading).await,
+        What::Vehicles { .. } | What::Rollback { .. } | What::History { .. } => {
+            import_sheet::<VehicleRow>(client, request, source, reading).await
+        }
+    }
+}
+
+async fn roll_back(client: &mut Client, what: &What, request: &Request<'_>) -> Result<(Outcome, Notes), CommandError> {
+    let What::Rollback { dataset, to } = what else { return Err(CommandError::NotAFile(PathBuf::new())) };
+    let done = match dataset {
+        Dataset::Vehicles => apply::roll_back::<VehicleRow>(client, request, *to).await,
+        Dataset::List(_) => apply::roll_back::<ListRow>(client, request, *to).await,
+        Dataset::Stations => apply::roll_back::<StationRow>(client, request, *to).await,
+        Dataset::Devices => apply::roll_back::<DeviceRow>(client, request, *to).await,
+        Dataset::Zones => apply::roll_back::<ZoneRow>(client, request, *to).await,
+        Dataset::Inspections => Err(ImportError::Journal("inspections")),
+    };
+    let failed = |source| CommandError::RollBack { dataset: dataset.clone(), source };
+    done.map(|outcome| (outcome, Notes::default())).map_err(failed)
+}
+
+async fn import_sheet<E: Row>(
+    client: &mut Client,
+    request: &Request<'_>,
+    source: &Source<'_>,
+    reading: &Reading,
+) -> Result<(Outcome, Notes), ImportError> {
+    let (path, form, reading) = (source.path.to_owned(), source.inspected.form, reading.clone());
+    let mut sheet = blocking(move || Sheet::open(&path, form, &reading, E::HEADER)).await?;
     let Header { ignored, absent, .. } = sheet.header().clone();
+    let passed_over = sheet.passed_over().to_vec();
     let read =
         move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(E::parse, refusals, take);
-    let outcome = feed(client, request, read).await?;
-    let Request { inspected, .. } = request;
+    let outcome = feed(client, request, source, read).await?;
     let notes = Notes {
-        encoding: inspected.encoding.name(),
-        sha256: inspected.sha256,
+        encoding: source.inspected.form.name(),
+        sha256: source.inspected.sha256,
         ignored_columns: ignored,
         absent_columns: absent,
+        passed_over,
     };
     Ok((outcome, notes))
 }
 
-async fn import_zones(client: &mut Client, request: &Request<'_>) -> Result<(Outcome, Notes), ImportError> {
-    let path = request.file.to_owned();
+async fn import_zones(
+    client: &mut Client,
+    request: &Request<'_>,
+    source: &Source<'_>,
+    datum: Datum,
+) -> Result<(Outcome, Notes), ImportError> {
+    let path = source.path.to_owned();
     let read = move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, ZoneRow) -> bool| {
-        ZoneRow::read_file(&path, refusals, take)
+        ZoneRow::read_file(&path, datum, refusals, take)
     };
-    let outcome = feed(client, request, read).await?;
-    let Request { inspected, .. } = request;
-    Ok((outcome, Notes { encoding: inspected.encoding.name(), sha256: inspected.sha256, ..Notes::default() }))
+    let outcome = feed(client, request, source, read).await?;
+    let Inspected { form, sha256, .. } = source.inspected;
+    Ok((outcome, Notes { encoding: form.name(), sha256, ..Notes::default() }))
 }
 
 /// Runs the reader of the file on a blocking thread, feeding [`apply`] batch by batch.
 async fn feed<E: Stored>(
     client: &mut Client,
     request: &Request<'_>,
+    source: &Source<'_>,
     mut read: impl FnMut(&mut Refusals, &mut dyn FnMut(u64, E) -> bool) -> Result<u64, ImportError> + Send + 'static,
 ) -> Result<Outcome, ImportError> {
     let (sender, batches) = mpsc::channel::<Batch<E>>(BATCHES_AHEAD);
-    let mut progress = Progress::new(&request.dataset.to_string(), request.inspected.lines);
+    let mut progress = Progress::new(&request.dataset.to_string(), source.inspected.lines);
     let reading = blocking(move || {
         let mut refusals = Refusals::default();
         let mut batch = Vec::with_capacity(BATCH);
@@ -249,11 +411,11 @@ async fn feed<E: Stored>(
         progress.advance(batch.len() as u64);
         let _ = sender.blocking_send(batch);
         progress.finish();
-        Ok(ReadSummary { rows, refusals })
+        Ok(ReadSummary { rows, refusals, contradictions: Refusals::default() })
     });
     // Started now, so that it fills the channel while `apply` empties it.
     let reading = tokio::spawn(reading);
-    apply(client, request, batches, async { reading.await.map_err(|_| ImportError::ReaderGone)? }).await
+    apply::apply(client, request, source, batches, async { reading.await.map_err(|_| ImportError::ReaderGone)? }).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -271,7 +433,8 @@ fn link(args: &Args) -> Result<Link, CommandError> {
     }
 }
 
-fn user_name() -> String {
+/// Who runs the command.
+pub(super) fn user_name() -> String {
     let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
     named.unwrap_or_else(|| {
@@ -325,10 +488,15 @@ mod tests {
         let args = parse("dieselwatch import --dry-run list retire_n3 a.csv --strict").expect("well-formed");
         assert!(args.dry_run && args.strict && !args.allow_empty);
         assert_eq!(
-            (args.what.dataset().to_string().as_str(), args.what.file()),
-            ("list:retire_n3", Path::new("a.csv"))
+            (args.what.dataset().map(|dataset| dataset.to_string()).as_deref(), args.what.file()),
+            (Some("list:retire_n3"), Some(Path::new("a.csv")))
         );
         assert!(parse("dieselwatch import list Retire a.csv").is_err());
-        assert!(parse("dieselwatch import inspections a.csv").is_err());
+        assert!(parse("dieselwatch import inspections a.csv").is_ok());
+        assert!(parse("dieselwatch import horses a.csv").is_err());
+        let args = parse("dieselwatch import rollback list:retire_n3 --to 3 --dry-run").expect("well-formed");
+        assert!(args.dry_run && matches!(args.what, What::Rollback { to: 3, .. }));
+        assert!(parse("dieselwatch import rollback lists --to 3").is_err());
+        assert!(parse("dieselwatch import history").is_ok() && parse("dieselwatch import history zones").is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! `dieselwatch judge`: passages as JSONL in, verdicts as JSONL out, by the very functions the service uses.
 //!
-//! Output has the order of the input, and each verdict the episodes that hold once the whole input is read. So output
+//! Lines are judged by as many threads as asked for and put back into the order of the input before anything is made of
+//! them together, so that neither the number of threads nor their luck shows. Output has the order of the input, and each verdict the episodes that hold once the whole input is read. So output
 //! begins when input ends; until then memory holds the finished lines, and the documents of those over a limit, which are
 //! the only ones an episode can still change.
 
@@ -8,8 +9,12 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    num::NonZero,
+    ops::Range,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
 };
 
 use serde_json::json;
@@ -21,11 +26,14 @@ use crate::{
     evaluate::episode::{self, CONSECUTIVE_RULE, Tested},
     fault::{Reason, Refusal},
     judge::{
-        self, Pollutant, RuleBook, RuleBookError,
+        self, Pollutant, RuleBook, RuleBookError, StationFacts,
         document::{EpisodeDocument, VerdictDocument},
     },
     reading::{PlateKey, RecordId, StationId, Timestamp, passage::Passage},
-    vehicle::facts::{MatchKind, VehicleMatch},
+    vehicle::{
+        facts::{MatchKind, VehicleMatch},
+        knowledge::Knowledge,
+    },
 };
 
 /// Longest line read; beyond it the line is refused and skipped. An array of 500 passages with media is well below.
@@ -34,7 +42,9 @@ const MAX_LINE_BYTES: usize = 8 << 20;
 /// Judge remote-sensing passages from a file or standard input, without broker or database.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  dieselwatch judge --vehicles vehicles.csv --list retire_n3=retire_n3.csv passages.jsonl"
+    after_help = "Examples:\n  dieselwatch judge --vehicles vehicles.csv --list retire_n3=retire_n3.csv passages.jsonl\n  \
+        dieselwatch judge --vehicles vehicles.csv --stations stations.csv --zones zones.geojson \\\n    \
+        --warnings warnings.jsonl passages.jsonl"
 )]
 pub struct Args {
     /// Vehicle register (CSV as for `import vehicles`); without it every fuel is unknown.
@@ -43,9 +53,24 @@ pub struct Args {
     /// A list and its file (CSV as for `import list`); may be given several times.
     #[arg(long = "list", value_name = "NAME=CSV")]
     pub lists: Vec<ListFile>,
+    /// Stations (CSV as for `import stations`): where a passage was, slope and calibration; without it nobody knows.
+    #[arg(long, value_name = "CSV")]
+    pub stations: Option<PathBuf>,
+    /// Zones in WGS-84 (GeoJSON as for `import zones`); without it there are none.
+    #[arg(long, value_name = "GEOJSON")]
+    pub zones: Option<PathBuf>,
+    /// Heavy-pollution warnings, one JSON object a line as `warning list --json` prints them; without it there were none.
+    #[arg(long, value_name = "JSONL")]
+    pub warnings: Option<PathBuf>,
     /// Table of limits; without it the one built in.
     #[arg(long, value_name = "TOML")]
     pub limits: Option<PathBuf>,
+    /// Table of vehicle rules; without it the one built in.
+    #[arg(long, value_name = "TOML")]
+    pub rules: Option<PathBuf>,
+    /// Threads that judge; without it one for each core. The output is the same for any number.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZero<usize>>,
     /// Passages, one JSON object (or array) a line; `-` is standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     pub input: PathBuf,
@@ -105,44 +130,39 @@ impl Summary {
     }
 }
 
-/// Runs the command on its files. `settings` are those of the configuration; `match_vehicle` looks up register and lists.
+/// Runs the command on its files. `settings` are those of the configuration; `match_vehicle` looks up register and lists,
+/// `known` holds stations, zones and warnings.
 pub fn run(
     args: &Args,
     settings: config::Judge,
-    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch,
+    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
+    known: &Knowledge,
 ) -> Result<Summary, JudgeError> {
     let limits_file = args.limits.clone().or(settings.limits_file.clone());
-    let book = RuleBook::load(config::Judge { limits_file, ..settings })?;
+    let rules_file = args.rules.clone().or(settings.rules_file.clone());
+    let book = RuleBook::load(config::Judge { limits_file, rules_file, ..settings })?;
+    let threads = args.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
     let output = BufWriter::new(io::stdout().lock());
     if args.input == Path::new("-") {
-        return Ok(judge_lines(io::stdin().lock(), output, &book, match_vehicle)?);
+        return Ok(judge_lines(io::stdin().lock(), output, &book, match_vehicle, known, threads)?);
     }
     let file = File::open(&args.input).map_err(|source| JudgeError::Open { path: args.input.clone(), source })?;
-    Ok(judge_lines(BufReader::new(file), output, &book, match_vehicle)?)
+    Ok(judge_lines(BufReader::new(file), output, &book, match_vehicle, known, threads)?)
 }
 
 /// Judges every line of `input`. A bad line becomes an error line in its place; blank lines are skipped.
 pub fn judge_lines(
-    mut input: impl BufRead,
+    input: impl BufRead,
     mut output: impl Write,
     book: &RuleBook,
-    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch,
+    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
+    known: &Knowledge,
+    threads: NonZero<usize>,
 ) -> io::Result<Summary> {
-    let mut work =
-        Work { book, match_vehicle, summary: Summary::default(), lines: Vec::new(), histories: HashMap::new() };
-    let mut line = Vec::new();
-    let mut number = 0_u64;
-    loop {
-        number += 1;
-        match read_line(&mut input, &mut line)? {
-            Line::End => break,
-            Line::TooLong => {
-                let detail = format!("a line of more than {MAX_LINE_BYTES} bytes");
-                work.refuse(&Refusal::new(Reason::TooLarge, detail), number)?;
-            }
-            Line::Whole if line.trim_ascii().is_empty() => {}
-            Line::Whole => work.line(&line, number)?,
-        }
+    let judge = Judge { book, match_vehicle, known };
+    let mut work = Work { book, summary: Summary::default(), lines: Vec::new(), histories: HashMap::new() };
+    for judged in judge_chunks(input, &judge, threads)? {
+        judged?.into_iter().for_each(|judged| work.take(judged));
     }
     work.close_episodes();
     for line in &work.lines {
@@ -154,6 +174,90 @@ pub fn judge_lines(
     }
     output.flush()?;
     Ok(work.summary)
+}
+
+/// What a chunk of lines came to.
+type JudgedChunk = io::Result<Vec<Judged>>;
+
+/// Reads the input in chunks, lets threads judge them, and gives back what they came to in the order of the input.
+fn judge_chunks<M>(
+    mut input: impl BufRead,
+    judge: &Judge<'_, M>,
+    threads: NonZero<usize>,
+) -> io::Result<Vec<JudgedChunk>>
+where
+    M: Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
+{
+    let mut finished: Vec<(usize, JudgedChunk)> = Vec::new();
+    thread::scope(|scope| -> io::Result<()> {
+        // Bounded, so that reading does not run ahead of judging.
+        let (to_judge, chunks) = mpsc::sync_channel::<(usize, Chunk)>(2 * threads.get());
+        let chunks = std::sync::Arc::new(Mutex::new(chunks));
+        let (done, results) = mpsc::channel();
+        for _ in 0..threads.get() {
+            let (chunks, done) = (std::sync::Arc::clone(&chunks), done.clone());
+            scope.spawn(move || {
+                let next = || chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok((place, chunk)) = next() {
+                    if done.send((place, judge.chunk(&chunk))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop((chunks, done));
+        let mut number = 0;
+        for place in 0.. {
+            let Some(chunk) = Chunk::read(&mut input, &mut number)? else { break };
+            // Nobody takes chunks any more only after a panic, which the scope passes on.
+            if to_judge.send((place, chunk)).is_err() {
+                break;
+            }
+            finished.extend(results.try_iter());
+        }
+        drop(to_judge);
+        finished.extend(results);
+        Ok(())
+    })?;
+    finished.sort_unstable_by_key(|(place, _)| *place);
+    Ok(finished.into_iter().map(|(_, judged)| judged).collect())
+}
+
+/// Some lines of the input, large enough that handing them to a thread costs nothing beside judging them.
+struct Chunk {
+    text: Vec<u8>,
+    /// Number of each line that is not blank, and where it is; `None` where it was too long.
+    lines: Vec<(u64, Option<Range<usize>>)>,
+}
+
+impl Chunk {
+    /// Small in tests, so that a few lines are many chunks.
+    const BYTES: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
+
+    /// `None` at the end of the input. `number` counts the lines read so far.
+    fn read(input: &mut impl BufRead, number: &mut u64) -> io::Result<Option<Self>> {
+        let mut chunk = Self { text: Vec::new(), lines: Vec::new() };
+        let mut line = Vec::new();
+        while chunk.text.len() < Self::BYTES {
+            match read_line(input, &mut line)? {
+                Line::End if chunk.lines.is_empty() => return Ok(None),
+                Line::End => break,
+                found => {
+                    *number += 1;
+                    let begin = chunk.text.len();
+                    match found {
+                        Line::TooLong => chunk.lines.push((*number, None)),
+                        _ if line.trim_ascii().is_empty() => {}
+                        _ => {
+                            chunk.text.extend_from_slice(&line);
+                            chunk.lines.push((*number, Some(begin..chunk.text.len())));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Some(chunk))
+    }
 }
 
 enum Line {
@@ -186,6 +290,14 @@ enum Output {
     Open(Box<VerdictDocument>),
 }
 
+/// What one passage or refusal came to; made on any thread, put in its place afterwards.
+struct Judged {
+    output: Output,
+    refused: bool,
+    /// What the history of its vehicle needs of it.
+    kept: Option<(PlateKey, Kept)>,
+}
+
 /// What the history needs of one reading, and which line of output it made.
 struct Kept {
     line: usize,
@@ -196,72 +308,106 @@ struct Kept {
     needs_review: bool,
 }
 
-struct Work<'b, M> {
+/// What judging a line needs; shared by all threads.
+struct Judge<'b, M> {
     book: &'b RuleBook,
     match_vehicle: M,
-    summary: Summary,
-    lines: Vec<Output>,
-    histories: HashMap<PlateKey, Vec<Kept>>,
+    known: &'b Knowledge,
 }
 
-impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Work<'_, M> {
-    fn line(&mut self, line: &[u8], number: u64) -> io::Result<()> {
+impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Judge<'_, M> {
+    fn chunk(&self, chunk: &Chunk) -> JudgedChunk {
+        let mut judged = Vec::with_capacity(chunk.lines.len());
+        for (number, place) in &chunk.lines {
+            match place.clone().and_then(|place| chunk.text.get(place)) {
+                Some(line) => self.line(line, *number, &mut judged)?,
+                None => {
+                    let detail = format!("a line of more than {MAX_LINE_BYTES} bytes");
+                    judged.push(refused(&Refusal::new(Reason::TooLarge, detail), *number)?);
+                }
+            }
+        }
+        Ok(judged)
+    }
+
+    fn line(&self, line: &[u8], number: u64, judged: &mut Vec<Judged>) -> io::Result<()> {
         let elements = match remote_sensing::decode(line) {
             Ok(elements) => elements,
-            Err(refusal) => return self.refuse(&refusal, number),
+            Err(refusal) => {
+                judged.push(refused(&refusal, number)?);
+                return Ok(());
+            }
         };
         for element in elements {
-            match element.passage {
+            judged.push(match element.passage {
                 Ok(passage) => self.passage(&passage)?,
-                Err(refusal) => self.refuse(&refusal, number)?,
-            }
+                Err(refusal) => refused(&refusal, number)?,
+            });
         }
         Ok(())
     }
 
-    fn passage(&mut self, passage: &Passage) -> io::Result<()> {
+    fn passage(&self, passage: &Passage) -> io::Result<Judged> {
         let key = passage.plate_key();
         let matched = match key {
             Some(key) => (self.match_vehicle)(key, passage.passed_at),
             None => unmatched(),
         };
         // Nobody can be stopped by a file, so nothing here is live.
-        let judgement = judge::passage(passage, &matched, None, self.book, false);
+        let station = self.known.stations.find(passage.station_id.as_str());
+        let surroundings = self.known.surroundings(passage, station, None);
+        let facts = station.map(StationFacts::of);
+        let judgement = judge::passage_amid(passage, &matched, facts.as_ref(), &surroundings, self.book, false);
         let document = judgement.document(passage, &matched, self.book);
         let tested = episode::tested_of(&judgement.verdict);
         let over = tested.iter().any(|tested| matches!(tested, Tested::Over { .. }));
-        if let Some(key) = key
-            && tested.iter().any(|tested| *tested != Tested::No)
-        {
-            self.histories.entry(key).or_default().push(Kept {
-                line: self.lines.len(),
+        // Invalid readings too: they make no test, and hold the readings of one passage together.
+        let kept = key.map(|key| {
+            let kept = Kept {
+                line: 0,
                 station: passage.station_id.clone(),
                 record: passage.record_id.clone(),
                 passed_at: passage.passed_at,
                 tested,
                 needs_review: !judgement.review.is_empty(),
-            });
-        }
-        self.lines.push(match over {
+            };
+            (key, kept)
+        });
+        let output = match over {
             true => Output::Open(Box::new(document)),
             false => Output::Done(serde_json::to_vec(&document)?.into()),
-        });
-        self.summary.judged += 1;
-        Ok(())
+        };
+        Ok(Judged { output, refused: false, kept })
     }
+}
 
-    fn refuse(&mut self, refusal: &Refusal, number: u64) -> io::Result<()> {
-        let line = json!({ "error": { "code": refusal.reason.name(), "detail": refusal.detail }, "line": number });
-        self.lines.push(Output::Done(serde_json::to_vec(&line)?.into()));
-        self.summary.refused += 1;
-        Ok(())
+fn refused(refusal: &Refusal, number: u64) -> io::Result<Judged> {
+    let line = json!({ "error": { "code": refusal.reason.name(), "detail": refusal.detail }, "line": number });
+    Ok(Judged { output: Output::Done(serde_json::to_vec(&line)?.into()), refused: true, kept: None })
+}
+
+/// Everything judged so far, in the order of the input.
+struct Work<'b> {
+    book: &'b RuleBook,
+    summary: Summary,
+    lines: Vec<Output>,
+    histories: HashMap<PlateKey, Vec<Kept>>,
+}
+
+impl Work<'_> {
+    fn take(&mut self, judged: Judged) {
+        if let Some((key, kept)) = judged.kept {
+            self.histories.entry(key).or_default().push(Kept { line: self.lines.len(), ..kept });
+        }
+        self.lines.push(judged.output);
+        *(if judged.refused { &mut self.summary.refused } else { &mut self.summary.judged }) += 1;
     }
 
     fn close_episodes(&mut self) {
         let rule = episode::Rule::of(self.book);
         for kept in self.histories.values() {
             let readings: Vec<_> = kept.iter().map(Kept::reading).collect();
-            for episode in episode::history(&readings, rule).episodes {
+            for episode in episode::history(&readings, &[], rule).episodes {
                 let (Some(from), Some(to), Some(convicted)) = (episode.from(), episode.to(), episode.convicted_by())
                 else {
                     continue;

@@ -114,6 +114,7 @@ pub(super) fn check(settings: &mut Settings) {
     check_order(settings);
     check_identity(settings);
     check_sources(settings);
+    check_signature(settings);
 }
 
 /// Pairs of sizes and times of which the first must not be more than the second.
@@ -192,6 +193,21 @@ fn check_sources(settings: &mut Settings) {
         if passages && settings.text("source.protocol", index).is_some_and(|protocol| protocol != "auto") {
             wrong_at(settings, "source.protocol", index, "kind \"rs\" carries no frames; leave it out");
         }
+        if !passages && settings.text("source.mapping", index).is_some() {
+            wrong_at(settings, "source.mapping", index, "only passages, kind \"rs\", have mappings");
+        }
+    }
+}
+
+fn check_signature(settings: &mut Settings) {
+    let lengths = settings.text("signature.signed_lengths", 0).is_some_and(|lengths| lengths != "none");
+    if lengths && settings.text("signature.form", 0).is_some_and(|form| form != "lengths") {
+        let text = "only signature.form = \"lengths\" has length bytes that could be signed";
+        wrong_at(settings, "signature.signed_lengths", 0, text);
+    }
+    // SM2 hashes the length of the user id in bits as two bytes.
+    if settings.text("signature.user_id", 0).is_some_and(|id| id.is_empty() || id.len() > 8_191) {
+        wrong_at(settings, "signature.user_id", 0, "must have 1 to 8191 bytes");
     }
 }
 

@@ -35,6 +35,10 @@ pub(super) enum Kind {
     Filter,
     /// JSON pointers.
     Pointers,
+    /// A list of short texts, such as names of lists.
+    Names,
+    /// A built-in mapping of passages, or a file that holds one.
+    Mapping,
     /// librdkafka properties by name; each is a setting of its own.
     Properties,
 }
@@ -106,6 +110,7 @@ pub(super) static KEYS: &[Key] = &[
     may("source.plausible_future_minutes", Integer(0, 52_560_000)),
     may("source.unknown_device", Choice(&["store", "quarantine"])),
     may("source.allow_missing_checksum", Flag),
+    may("source.mapping", Mapping),
 
     must("database.url", DatabaseUrl),
     may("database.password", Secret),
@@ -123,8 +128,11 @@ pub(super) static KEYS: &[Key] = &[
     may("kafka.properties", Properties),
 
     must("http.listen", Listen),
+    may("http.write_token", Secret),
 
     may("judge.limits_file", File),
+    may("judge.rules_file", File),
+    may("judge.terminal_file", File),
     must("judge.live_seconds", Integer(0, 86_400)),
     must("judge.plate_confidence_min", Number(0.0, 1.0)),
     must("judge.same_passage_seconds", Integer(0, 3_600)),
@@ -133,6 +141,23 @@ pub(super) static KEYS: &[Key] = &[
     must("judge.nox_min_rpm", Number(0.0, 10_000.0)),
     must("judge.nox_min_coolant_c", Number(-40.0, 200.0)),
     must("judge.nox_min_scr_inlet_c", Number(-40.0, 1_000.0)),
+
+    must("judge.plates.local_prefixes", Names),
+    must("judge.plates.suspected_lists", Names),
+    must("judge.plates.suspected_over", Flag),
+    must("judge.plates.clone_window_seconds", Integer(0, 86_400)),
+    must("judge.plates.clone_speed_kmh", Number(50.0, 400.0)),
+    must("judge.plates.clone_position_uncertainty_m", Number(0.0, 10_000.0)),
+    must("judge.plates.clone_clock_uncertainty_seconds", Number(0.0, 3_600.0)),
+
+    must("signature.mode", Choice(&["off", "sample", "full"])),
+    must("signature.sample_share", Number(0.0, 1.0)),
+    must("signature.threads", Integer(1, 64)),
+    must("signature.form", Choice(&["lengths", "raw", "der"])),
+    must("signature.signed_from", Choice(&["unit", "command", "marker"])),
+    must("signature.signed_lengths", Choice(&["none", "first", "both"])),
+    must("signature.header_length", Choice(&["as_sent", "without_signature"])),
+    must("signature.user_id", Text),
 
     must("retention.raw_packets_days", Integer(1, 3_650)),
     // Two years are at most 731 days, and retention has to be longer than what judgement looks back.

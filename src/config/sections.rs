@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::mapping::{Mapping, MappingError, Target};
+
 /// Everything `serve` needs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +20,7 @@ pub struct Config {
     pub kafka: Option<Kafka>,
     pub http: Http,
     pub judge: Judge,
+    pub signature: Signature,
     pub retention: Retention,
 }
 
@@ -107,6 +110,30 @@ pub struct Source {
     /// Take older tracker frames that carry no checksum (DOMAIN C.1, type 87).
     #[serde(default)]
     pub allow_missing_checksum: bool,
+    /// How the passages of a rig or platform with names of its own are read; absent: they come in our own form.
+    #[serde(default)]
+    pub mapping: Option<PassageMapping>,
+}
+
+/// A mapping of passages, loaded and checked with the configuration that names it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PassageMapping(std::sync::Arc<Mapping>);
+
+impl TryFrom<String> for PassageMapping {
+    type Error = MappingError;
+
+    fn try_from(name: String) -> Result<Self, MappingError> {
+        Mapping::load(&name, Target::Passage).map(|mapping| Self(mapping.into()))
+    }
+}
+
+impl std::ops::Deref for PassageMapping {
+    type Target = Mapping;
+
+    fn deref(&self) -> &Mapping {
+        &self.0
+    }
 }
 
 fn default_hex_pointers() -> Vec<String> {
@@ -210,6 +237,8 @@ impl std::fmt::Debug for Kafka {
 #[serde(deny_unknown_fields)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// What a request that changes something must carry; absent: nothing can be changed over HTTP.
+    pub write_token: Option<SecretString>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -217,6 +246,10 @@ pub struct Http {
 pub struct Judge {
     /// Table of limits; empty: the one built in (`schemas/limits.toml`).
     pub limits_file: Option<PathBuf>,
+    /// Table of vehicle rules; empty: the one built in (`schemas/rules.toml`).
+    pub rules_file: Option<PathBuf>,
+    /// Table of terminal alarms; empty: the one built in (`schemas/terminal.toml`).
+    pub terminal_file: Option<PathBuf>,
     /// A passage older than this at arrival raises no intercept, seconds.
     pub live_seconds: u32,
     /// Below this recognition confidence a match waits for a person, 0..=1.
@@ -231,6 +264,94 @@ pub struct Judge {
     pub nox_min_rpm: f32,
     pub nox_min_coolant_c: f32,
     pub nox_min_scr_inlet_c: f32,
+    pub plates: Plates,
+}
+
+/// What is made of plates beyond an exact match; every finding of these waits for a person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plates {
+    /// Plates that begin with one of these belong to the district, where the register says nothing.
+    pub local_prefixes: Vec<String>,
+    /// Lists whose vehicles a misread plate is compared with.
+    pub suspected_lists: Vec<String>,
+    /// Whether a vehicle whose fuel nobody registered, but which looks like a diesel, is reported when over a limit.
+    pub suspected_over: bool,
+    /// Two sightings of one plate further apart than this are not compared, seconds; 0 compares none.
+    pub clone_window_seconds: u32,
+    /// No vehicle gets from one place to another faster than this in a straight line, km/h.
+    pub clone_speed_kmh: f64,
+    /// How far each position may be off, m.
+    pub clone_position_uncertainty_m: f64,
+    /// How far the clocks of two stations may be apart, seconds.
+    pub clone_clock_uncertainty_seconds: f64,
+}
+
+/// How the SM2 signatures of terminals are verified. Which bytes are signed is in no public text, hence the many keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    pub mode: SignatureMode,
+    /// Share of packets that [`SignatureMode::Sample`] verifies, 0..=1.
+    pub sample_share: f64,
+    /// Threads of the pool that verifies, 1..=64.
+    pub threads: u16,
+    pub form: SignatureForm,
+    pub signed_from: SignedFrom,
+    pub signed_lengths: SignedLengths,
+    pub header_length: HeaderLength,
+    /// The distinguishing identifier of GM/T 0009.
+    pub user_id: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureMode {
+    Off,
+    Sample,
+    Full,
+}
+
+/// How R and S are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureForm {
+    /// Each 32 bytes behind a length byte.
+    #[default]
+    Lengths,
+    /// 64 bytes.
+    Raw,
+    /// An ASN.1 sequence of two integers.
+    Der,
+}
+
+/// Where the signed bytes begin; they run up to the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignedFrom {
+    /// The data unit.
+    Unit,
+    /// The command byte, the third of the frame.
+    Command,
+    /// The start marker.
+    Marker,
+}
+
+/// Length bytes of the signature that are signed as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignedLengths {
+    None,
+    First,
+    Both,
+}
+
+/// The data unit's length in a header that is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderLength {
+    AsSent,
+    WithoutSignature,
 }
 
 #[derive(Clone, Debug, Deserialize)]

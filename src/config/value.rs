@@ -29,7 +29,7 @@ pub(super) fn from_toml(kind: Kind, value: &DeValue<'_>) -> Result<Value, String
         (Kind::Integer(..), found @ Value::Integer(_))
         | (Kind::Number(..), found @ Value::Float(_))
         | (Kind::Flag, found @ Value::Boolean(_))
-        | (Kind::Pointers, found @ Value::Array(_)) => Ok(found),
+        | (Kind::Pointers | Kind::Names, found @ Value::Array(_)) => Ok(found),
         (Kind::Number(..), Value::Integer(number)) => Ok(Value::Float(number as f64)),
         // librdkafka takes text only, so that `linger.ms = 5` may be written as it is meant.
         (Kind::Properties, Value::Integer(number)) => Ok(Value::String(number.to_string())),
@@ -47,6 +47,10 @@ pub(super) fn from_text(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Number(..) => text.trim().parse().map(Value::Float).map_err(|_| wrong()),
         Kind::Flag => text.trim().parse().map(Value::Boolean).map_err(|_| wrong()),
         Kind::Pointers => Ok(Value::Array(text.split(',').map(|item| Value::String(item.trim().into())).collect())),
+        Kind::Names => {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            Ok(Value::Array(names.map(|name| Value::String(name.into())).collect()))
+        }
         _ => Ok(Value::String(text.into())),
     }
 }
@@ -62,6 +66,7 @@ pub(super) fn check(kind: Kind, value: &Value) -> Result<(), String> {
             within(low <= *number && *number <= high, || format!("{number} is outside {low}..={high}"))
         }
         (Kind::Pointers, Value::Array(items)) => check_pointers(items),
+        (Kind::Names, Value::Array(items)) => check_names(items),
         (kind, Value::String(text)) => check_text(kind, text),
         _ => Ok(()),
     }
@@ -96,6 +101,9 @@ fn check_text(kind: Kind, text: &str) -> Result<(), String> {
             within(text.split(',').all(is_host_port), || "expected host:port, several separated by commas".into())
         }
         Kind::File => within(std::path::Path::new(text).is_file(), || format!("there is no file {text:?}")),
+        Kind::Mapping => crate::mapping::Mapping::load(text, crate::mapping::Target::Passage)
+            .map(|_| ())
+            .map_err(|error| error.to_string()),
         Kind::Listen => text
             .parse::<SocketAddr>()
             .map(|_| ())
@@ -125,13 +133,20 @@ fn check_pointers(items: &[Value]) -> Result<(), String> {
     wrong.map_or(Ok(()), |pointer| Err(format!("{pointer:?} is not a JSON pointer such as /data")))
 }
 
+fn check_names(items: &[Value]) -> Result<(), String> {
+    within(items.len() <= 64, || "more than 64 names".into())?;
+    let fits = |name: &str| (1..=64).contains(&name.trim().len()) && !name.contains(['\0', ',']);
+    let wrong = items.iter().filter_map(Value::as_str).find(|name| !fits(name));
+    wrong.map_or(Ok(()), |name| Err(format!("{name:?} is not a name of 1 to 64 bytes without a comma")))
+}
+
 fn is_host_port(text: &str) -> bool {
     let Some((host, port)) = text.trim().rsplit_once(':') else { return false };
     !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 fn is_text(kind: Kind) -> bool {
-    !matches!(kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag | Kind::Pointers)
+    !matches!(kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag | Kind::Pointers | Kind::Names)
 }
 
 fn expected(kind: Kind) -> &'static str {
@@ -139,7 +154,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Integer(..) => "an integer",
         Kind::Number(..) => "a number",
         Kind::Flag => "true or false",
-        Kind::Pointers => "a list of strings",
+        Kind::Pointers | Kind::Names => "a list of strings",
         _ => "a string",
     }
 }

@@ -111,6 +111,12 @@ pub(super) fn read(unit: &[u8], protocol: Protocol) -> Result<Realtime, Fault> {
     }
 }
 
+/// Whether some layout of the protocol, or another it may carry, consumes the unit exactly.
+pub(super) fn fits(unit: &[u8], protocol: Protocol) -> bool {
+    let (own, others) = candidates(protocol);
+    own.iter().chain(others).any(|&layout| Survey::of(unit, layout).end == End::Exact)
+}
+
 /// The old tracker's unit: 20 bytes with type 87 behind the time.
 pub(super) fn read_tracker(unit: &[u8]) -> Option<Realtime> {
     let mut rest = Rest(unit);

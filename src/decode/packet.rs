@@ -1,7 +1,7 @@
 //! One frame whose checksum held: header, then the data unit by its command.
 
 use crate::{
-    config::Protocol,
+    config::{Protocol, SignatureForm},
     reading::{Timestamp, Vin},
 };
 
@@ -13,7 +13,7 @@ use super::{
     header::{Command, FrameProtocol, HEADER_BYTES, Header},
     obd::{Text, readable},
     position::{MICRODEGREES, POSITION_BYTES, PositionReading},
-    walk::{SIGNATURE_BYTES, begins_with_signature},
+    signature,
 };
 
 /// Which tables and layouts to use.
@@ -22,6 +22,8 @@ pub(super) struct Rules {
     pub protocol: Protocol,
     /// Take the old tracker's layout.
     pub tracker: bool,
+    /// How a packet is signed, if it is.
+    pub signature: SignatureForm,
 }
 
 /// What the unit of one command says.
@@ -54,11 +56,11 @@ pub(super) fn read(header: &[u8; HEADER_BYTES], unit: &[u8], rules: Rules, raw: 
     if let Command::Realtime | Command::Resend = header.command {
         let realtime = match dialect::read_tracker(unit).filter(|_| rules.tracker) {
             Some(tracker) => tracker,
-            None => dialect::read(unit, rules.protocol)?,
+            None => signature::read_realtime(unit, rules.protocol, rules.signature)?,
         };
         take_realtime(&mut frame, realtime);
     } else {
-        let contents = read_unit(header.command, unit, rules.protocol)?;
+        let contents = read_unit(header.command, unit, rules)?;
         frame.sent_at = contents.sent_at;
         frame.serial = contents.serial;
         frame.unit = contents.unit;
@@ -101,25 +103,25 @@ fn names_another(item: &Item, id: &[u8]) -> bool {
     obd.detail.as_ref().is_some_and(|detail| detail.vin.0 != *id && detail.vin.as_text().is_some())
 }
 
-fn read_unit(command: Command, unit: &[u8], protocol: Protocol) -> Result<Contents, Fault> {
+fn read_unit(command: Command, unit: &[u8], rules: Rules) -> Result<Contents, Fault> {
     let mut rest = Rest(unit);
     let least = match command {
         Command::Login => 28,
         Command::Logout => 8,
-        Command::RemovalAlarm if protocol == Protocol::Hj1014 => 18,
+        Command::RemovalAlarm if rules.protocol == Protocol::Hj1014 => 18,
         Command::RemovalAlarm => 17,
         Command::Activation => 103,
         Command::ActivationResponse => 2,
         Command::TimeSync | Command::User | Command::Realtime | Command::Resend => 0,
     };
-    read_fields(command, &mut rest, protocol).ok_or_else(|| {
+    read_fields(command, &mut rest, rules).ok_or_else(|| {
         let detail = format!("a {} unit has at least {least} bytes, not {}", command.name(), unit.len());
         Fault::new(FrameCode::LengthMismatch, HEADER_BYTES + unit.len(), detail)
     })
 }
 
 /// `None` where the unit is too short.
-fn read_fields(command: Command, rest: &mut Rest<'_>, protocol: Protocol) -> Option<Contents> {
+fn read_fields(command: Command, rest: &mut Rest<'_>, rules: Rules) -> Option<Contents> {
     let mut contents = Contents {
         sent_at: None,
         serial: None,
@@ -138,7 +140,7 @@ fn read_fields(command: Command, rest: &mut Rest<'_>, protocol: Protocol) -> Opt
         Command::User => return Some(Contents { unit: Unit::User { data: rest.0.into() }, ..contents }),
         Command::RemovalAlarm => {
             let position: &[u8; POSITION_BYTES] = rest.array()?;
-            let state = if protocol == Protocol::Hj1014 { Some(rest.byte()?) } else { None };
+            let state = if rules.protocol == Protocol::Hj1014 { Some(rest.byte()?) } else { None };
             Unit::RemovalAlarm {
                 position: PositionReading::read(position, 0, MICRODEGREES),
                 diagnosis_obtainable: match state {
@@ -151,7 +153,9 @@ fn read_fields(command: Command, rest: &mut Rest<'_>, protocol: Protocol) -> Opt
         Command::Activation => {
             let activation =
                 Activation { chip_id: *rest.array()?, public_key: *rest.array()?, vin: Text(*rest.array()?) };
-            if begins_with_signature(rest.0) && rest.slice(SIGNATURE_BYTES).is_some() {
+            if let Some((length, _)) = signature::begins(rest.0, rules.signature)
+                && rest.slice(length).is_some()
+            {
                 contents.flags.set(Flags::SIGNATURE_UNVERIFIED);
             }
             Unit::Activation(Box::new(activation))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, value::RawValue};
 
-use crate::config::{Protocol, SourceKind};
+use crate::config::{Protocol, SignatureForm, SourceKind};
 
 use super::{
     error::{Fault, FrameCode, FrameError},
@@ -28,6 +28,8 @@ pub struct Carriage<'a> {
     pub allow_missing_checksum: bool,
     /// Longest payload that is looked at, bytes.
     pub max_bytes: usize,
+    /// How packets are signed, if they are.
+    pub signature: SignatureForm,
 }
 
 impl Carriage<'_> {
@@ -36,7 +38,7 @@ impl Carriage<'_> {
             (Protocol::Auto, SourceKind::Nonroad) => Protocol::Hj1014,
             (protocol, _) => protocol,
         };
-        Rules { protocol, tracker: self.allow_missing_checksum }
+        Rules { protocol, tracker: self.allow_missing_checksum, signature: self.signature }
     }
 }
 

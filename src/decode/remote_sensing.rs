@@ -12,13 +12,15 @@ use serde_json::value::RawValue;
 
 use crate::{
     fault::{Reason, Refusal},
+    mapping::Mapping,
     reading::passage::Passage,
 };
 
+mod mapped;
 pub mod message;
 mod wire;
 
-pub use wire::FIELDS;
+pub use wire::{FIELDS, fuel_hint_word, rig_result_word};
 
 /// Most passages taken from one message (contract section 2).
 pub const MAX_ELEMENTS: usize = 500;
@@ -40,11 +42,17 @@ pub struct Element<'a> {
 /// Fails as a whole where elements cannot be told apart: not UTF-8, neither object nor array, an array with broken
 /// syntax or with more than [`MAX_ELEMENTS`]. A single broken object is one element with a refusal.
 pub fn decode(payload: &[u8]) -> Result<Elements<'_>, Refusal> {
+    decode_mapped(payload, None)
+}
+
+/// The same for a source that has its own names, units and codes: each object is read through the mapping. Refusals
+/// name the source's own fields; `raw` stays what the source sent.
+pub fn decode_mapped<'a>(payload: &'a [u8], mapping: Option<&'a Mapping>) -> Result<Elements<'a>, Refusal> {
     let text = std::str::from_utf8(payload)
         .map_err(|e| Refusal::new(Reason::NotJson, format!("not UTF-8 at byte {}", e.valid_up_to())))?;
     match text.bytes().find(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
-        Some(b'{') => Ok(Elements { index: 0, rest: Rest::One(Some(text)) }),
-        Some(b'[') => Ok(Elements { index: 0, rest: Rest::Many(split(text)?.into_iter()) }),
+        Some(b'{') => Ok(Elements { index: 0, mapping, rest: Rest::One(Some(text)) }),
+        Some(b'[') => Ok(Elements { index: 0, mapping, rest: Rest::Many(split(text)?.into_iter()) }),
         None => Err(Refusal::new(Reason::NotJson, "empty message")),
         Some(_) if serde_json::from_str::<&RawValue>(text).is_ok() => {
             Err(Refusal::new(Reason::WrongType, "neither an object nor an array"))
@@ -57,6 +65,7 @@ pub fn decode(payload: &[u8]) -> Result<Elements<'_>, Refusal> {
 #[derive(Debug)]
 pub struct Elements<'a> {
     index: usize,
+    mapping: Option<&'a Mapping>,
     rest: Rest<'a>,
 }
 
@@ -76,7 +85,7 @@ impl<'a> Iterator for Elements<'a> {
         };
         let index = self.index;
         self.index += 1;
-        let (passage, unknown_fields) = wire::object(text);
+        let (passage, unknown_fields) = wire::object(text, self.mapping);
         Some(Element { index, raw: text.as_bytes(), passage, unknown_fields })
     }
 

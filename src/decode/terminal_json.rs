@@ -91,7 +91,7 @@ impl Channels {
         }
         let mut smoke = self.smoke.unwrap_or_default();
         match smoke.named_mut(name) {
-            Some((channel, scale)) if kind == SourceKind::Retrofit => {
+            Some((channel, scale)) if matches!(kind, SourceKind::Retrofit | SourceKind::Nonroad) => {
                 *channel = read_channel(name, value, scale)?;
                 self.smoke = Some(smoke);
             }

@@ -6,14 +6,21 @@ mod refusals;
 mod round_trip;
 mod streams;
 
-use crate::config::{Protocol, SourceKind};
+use crate::config::{Protocol, SignatureForm, SourceKind};
 
 use super::{Carriage, Frame, FrameCode, decode_payload};
 
 /// A source of heavy-duty terminals (or of machines, where the protocol says so) that reads frames by `protocol`.
 fn carriage(protocol: Protocol) -> Carriage<'static> {
     let kind = if protocol == Protocol::Hj1014 { SourceKind::Nonroad } else { SourceKind::Obd };
-    Carriage { kind, protocol, hex_pointers: &[], allow_missing_checksum: false, max_bytes: 1 << 20 }
+    Carriage {
+        kind,
+        protocol,
+        hex_pointers: &[],
+        allow_missing_checksum: false,
+        max_bytes: 1 << 20,
+        signature: SignatureForm::Lengths,
+    }
 }
 
 /// The only frame in the payload.

@@ -1,22 +1,30 @@
 //! Consecutive tests over the limit: the series of roadside readings that convicts (HJ 845-2017 by the built-in table).
 //!
-//! Input: every stored reading of one vehicle with a valid test in it, in any order, each perhaps several times. Output:
+//! Input: every stored reading of one vehicle, in any order, each perhaps several times, and the rechecks it passed. Output:
 //! which readings stand for which passages, and every episode. Decisions:
 //!
 //! - **One passage, one test.** Readings of the vehicle at one station less than `same_passage_seconds` apart are one
 //!   passage, and so are chains of such readings: a truck creeping past a station for ten minutes drove past once.
+//! - **A chain runs through invalid readings too.** Validity says what the measurement is worth, not whether the vehicle
+//!   was there: a camera that read the plate between two valid tests proves that the truck had not left. To let only
+//!   valid readings chain would make two convictions' worth of tests out of one slow drive in gusts of wind.
 //! - **Which reading stands for a passage.** For each pollutant the earliest one of the passage with a valid test of it
 //!   (ties: the smaller record id). Later ones are triggered by trailers and by a plume already torn apart; and a choice
 //!   that does not look at the value favours nobody.
 //! - **Consecutive** means consecutive valid tests. A valid pass breaks the series; an invalid test is no test, so it
 //!   neither breaks nor extends.
+//! - **A passed recheck resets.** Tests up to and at its moment and tests after it belong to different series. A report
+//!   that names a day and no time counts at the end of that day: what was measured on the day may have led to the repair,
+//!   and a doubt about the order accuses nobody. An episode names the last recheck before it and the first one after it.
 //! - **Within the months of the rule** is counted in calendar days in China from the first test of the N: 31 August plus
 //!   six months is the last day of February, that day included.
 //! - **An episode** begins when N consecutive tests are over within the months; the N-th is the test that convicted and
 //!   names it. Each further consecutive test that convicts in its own right extends the same episode. A test that does not
 //!   (too late after the one N-1 before it) ends it; it may be the first of another.
 //!
-//! So a late reading can extend an episode, split it, take it away or rename it; reconciliation does the rest.
+//! So a late reading or recheck can extend an episode, split it, take it away or rename it; reconciliation does the rest.
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::Months;
 use serde_json::{Value, json};
@@ -29,20 +37,32 @@ use crate::{
 
 pub const CONSECUTIVE_RULE: &str = "HJ845.consecutive";
 
-/// What one reading says of one pollutant. Invalid and not measured are the same here: no test.
+/// What one reading says of one pollutant. Invalid and not measured are the same here: no test. The figures are missing
+/// where only the outcome was kept; nothing stands in for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Tested {
     #[default]
     No,
-    /// Value and limit in the pollutant's unit.
-    Under {
-        value: f32,
-        limit: f32,
-    },
-    Over {
-        value: f32,
-        limit: f32,
-    },
+    Under(Option<Measured>),
+    Over(Option<Measured>),
+}
+
+/// A measured value and the limit it was held against, in the pollutant's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    pub value: f32,
+    pub limit: f32,
+}
+
+/// An inspection of the vehicle that resets its series: of a kind the table of limits names, and passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recheck<'a> {
+    pub at: Timestamp,
+    /// The inspection station and its report: the natural key.
+    pub station: &'a str,
+    pub report_no: &'a str,
+    /// The report names a day only, and `at` is the end of it.
+    pub whole_day: bool,
 }
 
 /// One stored reading of the vehicle; station and record are its natural key.
@@ -64,6 +84,9 @@ pub struct Episode<'a> {
     pub readings: Vec<Reading<'a>>,
     /// Place in `readings` of the test that convicted.
     pub convicted: usize,
+    /// The last recheck before the first reading, and the first one not before the last reading.
+    pub recheck_before: Option<Recheck<'a>>,
+    pub recheck_after: Option<Recheck<'a>>,
 }
 
 impl<'a> Episode<'a> {
@@ -85,10 +108,10 @@ pub fn tested_of(verdict: &Verdict) -> [Tested; Pollutant::COUNT] {
     let mut all = [Tested::No; Pollutant::COUNT];
     for each in &verdict.pollutants {
         let Some(limit) = each.limit else { continue };
-        let value = each.value;
+        let measured = Some(Measured { value: each.value, limit });
         all[each.pollutant as usize] = match each.outcome {
-            Outcome::Pass => Tested::Under { value, limit },
-            Outcome::OverLimit => Tested::Over { value, limit },
+            Outcome::Pass => Tested::Under(measured),
+            Outcome::OverLimit => Tested::Over(measured),
             Outcome::Invalid | Outcome::NotApplicable | Outcome::Undetermined => Tested::No,
         };
     }
@@ -122,8 +145,10 @@ pub struct History<'a> {
 
 /// Reads the history of one vehicle. Readings with the same key count once; of two with different content the smaller in
 /// the order of time stands (the store keeps only one anyway).
-pub fn history<'a>(readings: &[Reading<'a>], rule: Rule) -> History<'a> {
+pub fn history<'a>(readings: &[Reading<'a>], rechecks: &[Recheck<'a>], rule: Rule) -> History<'a> {
     let passages = passages(readings, i64::from(rule.same_passage_seconds) * 1_000_000);
+    let mut rechecks = rechecks.to_vec();
+    rechecks.sort_unstable();
     let mut episodes = Vec::new();
     for pollutant in Pollutant::ALL {
         let mut tests: Vec<Reading<'a>> = passages
@@ -132,13 +157,32 @@ pub fn history<'a>(readings: &[Reading<'a>], rule: Rule) -> History<'a> {
             .collect();
         // A passage's first test of this pollutant may be later than its first reading.
         tests.sort_by(in_time);
-        for series in tests.chunk_by(|a, b| is_over(a, pollutant) && is_over(b, pollutant)) {
+        let joined = |a: &Reading<'_>, b: &Reading<'_>| {
+            is_over(a, pollutant) && is_over(b, pollutant) && !is_reset(&rechecks, a.passed_at, b.passed_at)
+        };
+        for series in tests.chunk_by(joined) {
             if series.first().is_some_and(|first| is_over(first, pollutant)) {
                 series_episodes(series, pollutant, rule, &mut episodes);
             }
         }
     }
+    for episode in &mut episodes {
+        name_rechecks(episode, &rechecks);
+    }
     History { passages, episodes }
+}
+
+/// Whether a recheck lies between two tests; one at the very moment of a test counts as behind it.
+fn is_reset(rechecks: &[Recheck<'_>], earlier: Timestamp, later: Timestamp) -> bool {
+    let first = rechecks.partition_point(|recheck| recheck.at < earlier);
+    rechecks.get(first).is_some_and(|recheck| recheck.at < later)
+}
+
+fn name_rechecks<'a>(episode: &mut Episode<'a>, rechecks: &[Recheck<'a>]) {
+    let (Some(from), Some(to)) = (episode.from(), episode.to()) else { return };
+    let before = rechecks.partition_point(|recheck| recheck.at < from);
+    episode.recheck_before = before.checked_sub(1).and_then(|last| rechecks.get(last)).copied();
+    episode.recheck_after = rechecks.get(rechecks.partition_point(|recheck| recheck.at < to)).copied();
 }
 
 fn tested(reading: &Reading<'_>, pollutant: Pollutant) -> Tested {
@@ -152,10 +196,11 @@ fn is_over(reading: &Reading<'_>, pollutant: Pollutant) -> bool {
 /// By time, then by key; total over what may differ between two readings, so that no tie is left to the input's order.
 fn in_time(a: &Reading<'_>, b: &Reading<'_>) -> std::cmp::Ordering {
     let content = |reading: &Reading<'_>| {
+        let bits = |measured: Option<Measured>| measured.map(|m| (m.value.to_bits(), m.limit.to_bits()));
         reading.tested.map(|tested| match tested {
-            Tested::No => (0_u8, 0, 0),
-            Tested::Under { value, limit } => (1, value.to_bits(), limit.to_bits()),
-            Tested::Over { value, limit } => (2, value.to_bits(), limit.to_bits()),
+            Tested::No => (0_u8, None),
+            Tested::Under(measured) => (1, bits(measured)),
+            Tested::Over(measured) => (2, bits(measured)),
         })
     };
     (a.passed_at, a.station, a.record)
@@ -192,7 +237,8 @@ fn series_episodes<'a>(series: &[Reading<'a>], pollutant: Pollutant, rule: Rule,
         } else if let Some(episode) = &mut open {
             episode.readings.push(*last);
         } else {
-            open = Some(Episode { pollutant, readings: window.to_vec(), convicted: tests - 1 });
+            let (readings, convicted) = (window.to_vec(), tests - 1);
+            open = Some(Episode { pollutant, readings, convicted, recheck_before: None, recheck_after: None });
         }
     }
     episodes.extend(open);
@@ -203,12 +249,17 @@ fn within_months(first: Timestamp, last: Timestamp, months: u32) -> bool {
     first.china_day().checked_add_months(Months::new(months)).is_none_or(|end| last.china_day() <= end)
 }
 
-/// The finding of one episode of one vehicle; `None` for an episode without readings, which [`history`] never makes.
-pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, book: &RuleBook) -> Option<Finding> {
+/// The finding of one episode of a vehicle's history; `None` for an episode without readings, which [`history`] never makes.
+pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, history: &History<'_>, book: &RuleBook) -> Option<Finding> {
     let convicted = episode.convicted_by()?;
     let (from, to) = (episode.from()?, episode.to()?);
     let pollutant = episode.pollutant;
-    let readings: Vec<Value> = episode.readings.iter().map(|reading| described(reading, pollutant)).collect();
+    let others = other_records(episode, history);
+    let readings: Vec<Value> = episode
+        .readings
+        .iter()
+        .map(|reading| described(reading, pollutant, others.get(&(reading.station, reading.record))))
+        .collect();
     let rule = book.limits.episode();
     let review = if episode.readings.iter().any(|reading| reading.needs_review) {
         Review::Needed(vec!["a_reading_needs_review".into()])
@@ -216,6 +267,33 @@ pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, book: &RuleBook) -> Opt
         Review::NotNeeded
     };
     let key = format!("{vehicle}/{}/{}/{}", pollutant.name(), convicted.station, convicted.record);
+    let mut content = json!({
+        "rule": CONSECUTIVE_RULE,
+        "pollutant": pollutant,
+        "unit": pollutant.unit(),
+        "from": from,
+        "to": to,
+        "readings": readings,
+        "convicted_by": { "station_id": convicted.station, "record_id": convicted.record },
+        "tests": rule.tests,
+        "months": rule.months,
+        "standard": &*rule.citation.standard,
+        "clause": &*rule.citation.clause,
+        "source": &*rule.citation.source,
+        "confidence": rule.citation.confidence,
+        "limits_version": book.limits.version(),
+    });
+    // Left out where there is none, so that an episode that no recheck touches reads as ever.
+    for (name, recheck) in [("recheck_before", episode.recheck_before), ("recheck_after", episode.recheck_after)] {
+        if let Some(recheck) = recheck {
+            content[name] = json!({
+                "station": recheck.station,
+                "report_no": recheck.report_no,
+                "inspected_at": recheck.at,
+                "time_known": !recheck.whole_day,
+            });
+        }
+    }
     Some(Finding {
         id: finding_id(CONSECUTIVE_RULE, &key),
         rule: CONSECUTIVE_RULE.into(),
@@ -224,38 +302,42 @@ pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, book: &RuleBook) -> Opt
         to,
         review,
         intercept: false,
-        content: json!({
-            "rule": CONSECUTIVE_RULE,
-            "pollutant": pollutant,
-            "unit": pollutant.unit(),
-            "from": from,
-            "to": to,
-            "readings": readings,
-            "convicted_by": { "station_id": convicted.station, "record_id": convicted.record },
-            "tests": rule.tests,
-            "months": rule.months,
-            "standard": &*rule.citation.standard,
-            "clause": &*rule.citation.clause,
-            "source": &*rule.citation.source,
-            "confidence": rule.citation.confidence,
-            "limits_version": book.limits.version(),
-        }),
+        content,
         evidence: Vec::new(),
     })
 }
 
-fn described(reading: &Reading<'_>, pollutant: Pollutant) -> Value {
-    let (value, limit) = match tested(reading, pollutant) {
-        Tested::No => (None, None),
-        Tested::Under { value, limit } | Tested::Over { value, limit } => (Some(exact(value)), Some(exact(limit))),
+/// Which records are of the same passage as a reading of the episode; passages of one record are left out.
+type OtherRecords<'a> = HashMap<(&'a str, &'a str), Vec<&'a str>>;
+
+fn other_records<'a>(episode: &Episode<'a>, history: &History<'a>) -> OtherRecords<'a> {
+    let listed: HashSet<_> = episode.readings.iter().map(|reading| (reading.station, reading.record)).collect();
+    let mut others = OtherRecords::new();
+    for passage in history.passages.iter().filter(|passage| passage.len() > 1) {
+        let Some(stands) = passage.iter().find(|r| listed.contains(&(r.station, r.record))) else { continue };
+        let of_passage = passage.iter().map(|reading| reading.record).filter(|record| *record != stands.record);
+        others.insert((stands.station, stands.record), of_passage.collect());
+    }
+    others
+}
+
+fn described(reading: &Reading<'_>, pollutant: Pollutant, others: Option<&Vec<&str>>) -> Value {
+    let measured = match tested(reading, pollutant) {
+        Tested::No => None,
+        Tested::Under(measured) | Tested::Over(measured) => measured,
     };
-    json!({
+    let mut value = json!({
         "station_id": reading.station,
         "record_id": reading.record,
         "passed_at": reading.passed_at,
-        "value": value,
-        "limit": limit,
-    })
+        "value": measured.map(|measured| exact(measured.value)),
+        "limit": measured.map(|measured| exact(measured.limit)),
+    });
+    if let Some(others) = others {
+        // The earliest valid test stands for its passage; see the module.
+        value["stands_for"] = json!({ "why": "earliest_valid_test_of_the_passage", "other_records": others });
+    }
+    value
 }
 
 #[cfg(test)]

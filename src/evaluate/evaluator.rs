@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cloned::{self, history},
     nox,
     reconcile::{self, Change},
     tasks::{self, Kind},
@@ -124,12 +125,17 @@ impl Evaluator {
         let of = |kind| claimed.iter().filter(move |(subject, _)| subject.kind == kind);
         let vehicles: Vec<i64> = of(Kind::Vehicle).map(|(subject, _)| subject.id).collect();
         let terminals: Vec<_> = of(Kind::Nox).map(|(subject, span)| (subject.id as i32, *span)).collect();
+        let clones: Vec<_> = of(Kind::Clone).map(|(subject, span)| (subject.id, *span)).collect();
         let mut changes = Vec::new();
         if !vehicles.is_empty() {
             changes.extend(vehicle::evaluate(&transaction, &vehicles, &self.rules).await?);
         }
         if !terminals.is_empty() {
             changes.extend(nox::evaluate(&transaction, &terminals, &self.rules.settings).await?);
+        }
+        if !clones.is_empty() {
+            let rule = cloned::Rule::of(&self.rules.settings.plates);
+            changes.extend(history::evaluate(&transaction, &clones, &rule).await?);
         }
         let events = reconcile::apply(&transaction, &mut prepared, &changes).await?;
         transaction.commit().await?;

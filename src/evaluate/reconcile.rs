@@ -12,7 +12,7 @@ use crate::{
         event::{self, Event},
         outbox,
     },
-    reading::{DeviceId, PlateKey},
+    reading::{DeviceId, PlateKey, Timestamp},
     store::{
         commit::{insert_evidence, insert_findings},
         prepared::Prepared,
@@ -26,6 +26,8 @@ pub struct Existing {
     pub in_force: bool,
     pub revision: i32,
     pub readings: Vec<String>,
+    /// A recalculation took it back; only another one may state it again.
+    pub rejudged: bool,
 }
 
 /// What must change for one subject.
@@ -83,7 +85,9 @@ pub fn compare(desired: Desired, existing: Vec<Existing>) -> Vec<Change> {
                 Some(why) if old.in_force => {
                     changes.push(Change::Revoke { finding: old.finding, revision, why: why.clone() });
                 }
-                None if !old.in_force => changes.push(Change::Restate { finding: old.finding, revision }),
+                None if !old.in_force && !old.rejudged => {
+                    changes.push(Change::Restate { finding: old.finding, revision })
+                }
                 _ => {}
             },
         }
@@ -171,6 +175,38 @@ pub async fn existing(
     Ok(by_subject)
 }
 
+/// Reads those of some rules that ended in a span, of one subject.
+pub async fn existing_in(
+    transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
+    subject: &Subject,
+    rules: &[&str],
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<Existing>, tokio_postgres::Error> {
+    let rows = prepared
+        .query(
+            transaction,
+            "SELECT f.*, coalesce((SELECT array_agg(e.reading ORDER BY e.reading) FROM evidence e WHERE e.finding = f.id), \
+             '{}') AS readings FROM finding f \
+             WHERE f.subject = $1 AND f.rule = ANY($2) AND f.to_at BETWEEN $3 AND $4 ORDER BY f.id",
+            &[&subject.to_string(), &rules, &from, &to],
+        )
+        .await?;
+    Ok(rows.iter().filter_map(parse).filter(|existing| existing.finding.subject == *subject).collect())
+}
+
+/// Reads findings by their ids, whoever they are about.
+pub async fn named(transaction: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<Existing>, tokio_postgres::Error> {
+    let rows = transaction
+        .query(
+            "SELECT f.*, coalesce((SELECT array_agg(e.reading ORDER BY e.reading) FROM evidence e WHERE e.finding = f.id), \
+             '{}') AS readings FROM finding f WHERE f.id = ANY($1) ORDER BY f.id",
+            &[&ids],
+        )
+        .await?;
+    Ok(rows.iter().filter_map(parse).collect())
+}
+
 /// `None` for a subject that this version cannot read; it is left as it is.
 fn parse(row: &Row) -> Option<Existing> {
     let subject: String = row.get("subject");
@@ -193,7 +229,8 @@ fn parse(row: &Row) -> Option<Existing> {
         evidence: Vec::new(),
     };
     let in_force = row.get::<_, i16>("state") == 0;
-    Some(Existing { finding, in_force, revision: row.get("revision"), readings: row.get("readings") })
+    let rejudged = row.get::<_, Option<i64>>("rejudged_by").is_some();
+    Some(Existing { finding, in_force, revision: row.get("revision"), readings: row.get("readings"), rejudged })
 }
 
 fn plate_key(subject: &str) -> Option<PlateKey> {

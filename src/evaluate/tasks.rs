@@ -23,6 +23,11 @@
 //!   before G's commit, which was before the task could be seen. So by move 2 T has ended before the claim,
 //!   and the facts hold R.
 //!
+//! * *R is a report of an inspection*, which can end a series and begins none: it is written like an innocent reading, and
+//!   its transaction asks for the interest in the same way.
+//! * *R is changed by a recalculation*: it holds the subject's lock, evaluates in its own transaction what it changed, and
+//!   leaves a task as a guilty reading does, so that an innocent one which committed meanwhile is seen as well.
+//!
 //! Waiting for ripeness costs as long as the longest transaction that was writing at the moment, some tens of
 //! milliseconds; a stuck one is ended by `idle_in_transaction_session_timeout`. Without it, an episode could be published
 //! and revoked a moment later, which would be right in the end and wrong towards the driver.
@@ -46,6 +51,10 @@ const LOCK_SPACE: i64 = 0x6477_0000_0000_0000;
 pub enum Kind {
     Vehicle,
     Nox,
+    /// Has a table of its own, `terminal_task`: see [`super::terminal::evaluator`].
+    Terminal,
+    /// Sightings of a plate at two places.
+    Clone,
 }
 
 impl Kind {
@@ -53,6 +62,8 @@ impl Kind {
         match code {
             1 => Some(Kind::Vehicle),
             2 => Some(Kind::Nox),
+            3 => Some(Kind::Terminal),
+            4 => Some(Kind::Clone),
             _ => None,
         }
     }
@@ -61,11 +72,13 @@ impl Kind {
         match self {
             Kind::Vehicle => 1,
             Kind::Nox => 2,
+            Kind::Terminal => 3,
+            Kind::Clone => 4,
         }
     }
 }
 
-/// What to evaluate: a vehicle's whole history, or a terminal's seconds around a span.
+/// What to evaluate: a vehicle's whole history, a terminal's seconds around a span, a plate's sightings in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
     pub kind: Kind,
@@ -91,12 +104,16 @@ impl Seen {
 /// Subjects claimed in a transaction, each with the span its tasks name.
 pub type Claimed = BTreeMap<Subject, (Timestamp, Timestamp)>;
 
+/// Kinds of tasks that are taken. Others belong to a newer release that runs beside this one, and are left to it.
+const KINDS: [i16; 3] = [1, 2, 4];
+
 /// Move 1; `None` when there is nothing to do.
 pub async fn see(client: &Client) -> Result<Option<Seen>, tokio_postgres::Error> {
     let rows = client
         .query(
-            "SELECT id, pg_snapshot_xmax(pg_current_snapshot())::text::int8 FROM evaluation_task ORDER BY id LIMIT $1",
-            &[&TASKS],
+            "SELECT id, pg_snapshot_xmax(pg_current_snapshot())::text::int8 FROM evaluation_task \
+             WHERE kind = ANY($2) ORDER BY id LIMIT $1",
+            &[&TASKS, &KINDS.as_slice()],
         )
         .await?;
     let Some(first) = rows.first() else { return Ok(None) };
@@ -132,14 +149,24 @@ pub async fn claim(transaction: &Transaction<'_>, seen: &Seen) -> Result<Claimed
         let span = claimed.entry(Subject { kind, id: row.get(1) }).or_insert((from, to));
         *span = (span.0.min(from), span.1.max(to));
     }
-    let mut locks: Vec<i64> = claimed.keys().map(|subject| lock_key(*subject)).collect();
-    locks.sort_unstable();
-    transaction.execute("SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::int8[]) AS u (k)", &[&locks]).await?;
+    lock(transaction, claimed.keys().copied()).await?;
     Ok(claimed)
 }
 
+/// Keeps everybody else who follows these subjects away until the transaction ends. What is read in later statements is
+/// all that was committed by those who held the locks before.
+pub async fn lock(
+    transaction: &Transaction<'_>,
+    subjects: impl Iterator<Item = Subject>,
+) -> Result<(), tokio_postgres::Error> {
+    let mut locks: Vec<i64> = subjects.map(lock_key).collect();
+    locks.sort_unstable();
+    transaction.execute("SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::int8[]) AS u (k)", &[&locks]).await?;
+    Ok(())
+}
+
 /// Two subjects may share a lock, which only makes them wait for each other.
-fn lock_key(subject: Subject) -> i64 {
+pub(super) fn lock_key(subject: Subject) -> i64 {
     let bytes = [subject.kind.code().to_be_bytes(), subject.id.to_be_bytes()].concat();
     LOCK_SPACE | (xxhash_rust::xxh3::xxh3_64(&bytes) >> 16) as i64
 }

@@ -1,7 +1,11 @@
 //! The history of vehicles: which readings stand for which passages, and the episodes they make.
 //!
-//! Facts come from `passage_key` (every reading of a read plate, two years of them) and from the findings of single
-//! readings, which the storing transaction wrote: those hold the values, limits and review reasons that an episode names.
+//! Facts come from `passage_key` (every reading of a read plate, two years of them), from the reports of inspection
+//! stations, and from the findings of single readings, which the storing transaction wrote: those hold the values, limits
+//! and review reasons that an episode names.
+//!
+//! Findings that began before those two years rest: what they were made of is no longer looked at, so nothing here may
+//! state, change or withdraw them, and a series that goes on from one of them is not told as a new episode.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,21 +15,23 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use super::{
-    episode::{self, CONSECUTIVE_RULE, Episode, History, Reading, Rule, Tested},
+    cloned::CLONE_RULE,
+    episode::{self, CONSECUTIVE_RULE, Episode, History, Measured, Reading, Rule, Tested},
+    recheck::{self, Passed},
     reconcile::{self, Change, Desired, Existing},
 };
 use crate::{
     finding::{Evidence, Finding, Review},
-    judge::{OVER_RULE, Pollutant, RuleBook},
+    judge::{OVER_RULE, Pollutant, RETROFIT_RULE, RuleBook},
     pipeline::assemble::{outcome_of, reading_name},
     reading::{PlateKey, Timestamp},
 };
 
 /// Where the wide row of a reading lies.
 #[derive(Clone, Copy)]
-struct Place {
-    station: i32,
-    passed_at: Timestamp,
+pub(super) struct Place {
+    pub station: i32,
+    pub passed_at: Timestamp,
 }
 
 /// One row of `passage_key`.
@@ -45,19 +51,27 @@ pub async fn evaluate(
     let keys: Vec<PlateKey> = plate_keys.iter().filter_map(|&key| PlateKey::from_i64(key)).collect();
     let subjects: Vec<String> = keys.iter().map(ToString::to_string).collect();
     let mut stored = load(transaction, plate_keys).await?;
+    let passed = recheck::load(transaction, plate_keys, book).await?;
+    let resting = resting_before(transaction).await?;
     let mut existing = reconcile::existing(transaction, &subjects).await?;
     let mut changes = Vec::new();
     for (key, subject) in keys.iter().zip(&subjects) {
         let facts = stored.remove(&key.as_i64()).unwrap_or_default();
-        let existing = existing.remove(subject).unwrap_or_default();
+        let mut existing = existing.remove(subject).unwrap_or_default();
+        // Made, kept and withdrawn by another evaluation.
+        existing.retain(|old| old.finding.rule != CLONE_RULE);
+        let (rest, existing): (Vec<_>, Vec<_>) = existing.into_iter().partition(|old| old.finding.from < resting);
+        let passed = passed.get(&key.as_i64()).map(Vec::as_slice).unwrap_or_default();
         let places: HashMap<String, Place> = facts.iter().map(|f| (name(f), f.place)).collect();
-        let desired = decide(*key, &facts, &existing, book);
+        let mut desired = decide(*key, &facts, passed, &existing, book);
+        desired.made.retain(|finding| !continues(finding, &rest));
         let kept: HashMap<Uuid, Vec<String>> =
             existing.iter().map(|old| (old.finding.id, old.readings.clone())).collect();
         let mut found = reconcile::compare(desired, existing);
         for finding in found.iter_mut().filter_map(Change::finding_in_force) {
             // A long series grows by one reading at a time; the raw payloads of the others are kept already.
             let kept = kept.get(&finding.id).map(Vec::as_slice).unwrap_or_default();
+            drop_evidence(transaction, finding, kept).await?;
             finding.evidence.retain(|evidence| !kept.contains(&evidence.reading));
             finding.evidence = evidence(transaction, finding, &places).await?;
         }
@@ -78,7 +92,7 @@ async fn load(
         .query(
             "SELECT k.plate_key, s.station_id, k.record_id, k.outcomes, k.station, k.passed_at \
              FROM passage_key k JOIN stations s ON s.id = k.station \
-             WHERE k.plate_key = ANY($1) AND k.passed_at > now() - INTERVAL '731 days'",
+             WHERE k.plate_key = ANY($1) AND k.passed_at > now() - INTERVAL '732 days'",
             &[&plate_keys],
         )
         .await?;
@@ -95,8 +109,20 @@ async fn load(
     Ok(by_vehicle)
 }
 
+/// Findings that began before this rest. A day later than the oldest reading that [`load`] gives, so that the passage of
+/// every finding that is looked at is there whole.
+async fn resting_before(transaction: &Transaction<'_>) -> Result<Timestamp, tokio_postgres::Error> {
+    Ok(transaction.query_one("SELECT now() - INTERVAL '731 days'", &[]).await?.get(0))
+}
+
+/// Whether an episode holds a reading of one that rests.
+fn continues(finding: &Finding, rest: &[Existing]) -> bool {
+    let of_rule = rest.iter().filter(|old| old.finding.rule == finding.rule);
+    of_rule.flat_map(|old| &old.readings).any(|reading| finding.evidence.iter().any(|e| e.reading == *reading))
+}
+
 /// The pure part: everything that should be in force for one vehicle.
-fn decide(key: PlateKey, facts: &[Stored], existing: &[Existing], book: &RuleBook) -> Desired {
+fn decide(key: PlateKey, facts: &[Stored], passed: &[Passed], existing: &[Existing], book: &RuleBook) -> Desired {
     // What the findings of single readings say of their reading: values over the limit, and whether a person must look.
     let mut said: HashMap<&str, &Finding> = HashMap::new();
     for old in existing.iter().filter(|old| old.finding.rule == OVER_RULE) {
@@ -119,9 +145,10 @@ fn decide(key: PlateKey, facts: &[Stored], existing: &[Existing], book: &RuleBoo
             }
         })
         .collect();
-    let history = episode::history(&readings, Rule::of(book));
+    let rechecks: Vec<_> = passed.iter().map(Passed::recheck).collect();
+    let history = episode::history(&readings, &rechecks, Rule::of(book));
     let made = |episode: &Episode<'_>| {
-        let mut finding = episode::finding(key, episode, book)?;
+        let mut finding = episode::finding(key, episode, &history, book)?;
         // The names tell whose raw payloads belong to it; the bytes are fetched later.
         finding.evidence = episode
             .readings
@@ -141,44 +168,49 @@ fn tested(outcomes: i16, pollutant: Pollutant, finding: Option<&Finding>) -> Tes
     match outcome_of(outcomes, pollutant) {
         None => Tested::No,
         // Values of tests that were passed are not part of any finding.
-        Some(false) => Tested::Under { value: 0.0, limit: 0.0 },
-        Some(true) => {
-            let number = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_f64).unwrap_or(0.0) as f32;
-            let entry = finding
-                .and_then(|finding| finding.content.pointer("/verdict/pollutants"))
-                .and_then(Value::as_array)
-                .and_then(|all| all.iter().find(|entry| entry.get("pollutant") == Some(&pollutant.name().into())));
-            match entry {
-                Some(entry) => Tested::Over { value: number(entry, "value"), limit: number(entry, "limit") },
-                None => Tested::Over { value: 0.0, limit: 0.0 },
-            }
-        }
+        Some(false) => Tested::Under(None),
+        Some(true) => Tested::Over(finding.and_then(|finding| measured(finding, pollutant))),
     }
 }
 
+/// Value and limit of a pollutant out of the finding of its reading.
+fn measured(finding: &Finding, pollutant: Pollutant) -> Option<Measured> {
+    let all = finding.content.pointer("/verdict/pollutants")?.as_array()?;
+    let entry = all.iter().find(|entry| entry.get("pollutant") == Some(&pollutant.name().into()))?;
+    let number = |field: &str| entry.get(field).and_then(Value::as_f64).map(|number| number as f32);
+    Some(Measured { value: number("value")?, limit: number("limit")? })
+}
+
 /// Findings of readings that do not stand for their passage. A limit exceeded stands if its reading is the passage's first
-/// test of one of the pollutants exceeded; anything else (a listed vehicle seen) stands with the passage's first reading.
+/// test of one of the pollutants exceeded, and so does the retrofit that it obliges to; anything else (a listed vehicle
+/// seen, a suspicion) with the first reading of the passage that has it: the very first may have been invalid, and then it
+/// had nothing to suspect.
 fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<Uuid, String> {
     let mut withdrawn = BTreeMap::new();
     for passage in history.passages.iter().filter(|passage| passage.len() > 1) {
         let is_test = |reading: &Reading<'_>, pollutant: Pollutant| reading.tested[pollutant as usize] != Tested::No;
         let first_test = |pollutant| passage.iter().find(|reading| is_test(reading, pollutant));
         let same = |a: &Reading<'_>, b: &Reading<'_>| (a.station, a.record) == (b.station, b.record);
-        for (place, reading) in passage.iter().enumerate() {
+        let mut first_of: BTreeMap<&str, &Reading<'_>> = BTreeMap::new();
+        for reading in passage {
             let name = reading_name(reading.station, reading.record);
             let of_reading = existing.iter().filter(|old| {
                 old.finding.rule != CONSECUTIVE_RULE && old.readings.len() == 1 && old.readings.contains(&name)
             });
             for old in of_reading {
-                let stands = if old.finding.rule == OVER_RULE {
+                let stands = if [OVER_RULE, RETROFIT_RULE].contains(&&*old.finding.rule) {
                     Pollutant::ALL.into_iter().any(|pollutant| {
                         matches!(reading.tested[pollutant as usize], Tested::Over { .. })
                             && first_test(pollutant).is_some_and(|first| same(first, reading))
                     })
                 } else {
-                    place == 0
+                    same(first_of.entry(&old.finding.rule).or_insert(reading), reading)
                 };
-                if !stands && let Some(first) = passage.first() {
+                let first = match old.finding.rule == OVER_RULE {
+                    true => passage.first(),
+                    false => first_of.get(&*old.finding.rule).copied(),
+                };
+                if !stands && let Some(first) = first {
                     let first = reading_name(first.station, first.record);
                     withdrawn.insert(old.finding.id, format!("the same passage as {first}, which stands for it"));
                 }
@@ -188,8 +220,25 @@ fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<Uuid, Str
     withdrawn
 }
 
+/// Takes readings away from a finding that no longer names them: a split episode must not show the tests of the other
+/// half. Each of them has a finding of its own that keeps its payload.
+async fn drop_evidence(
+    transaction: &Transaction<'_>,
+    finding: &Finding,
+    kept: &[String],
+) -> Result<(), tokio_postgres::Error> {
+    let named = |reading: &&String| finding.evidence.iter().any(|evidence| evidence.reading == **reading);
+    if finding.rule != CONSECUTIVE_RULE || kept.iter().all(|reading| named(&reading)) {
+        return Ok(());
+    }
+    let gone: Vec<&String> = kept.iter().filter(|reading| !named(reading)).collect();
+    let sql = "DELETE FROM evidence WHERE finding = $1 AND reading = ANY($2)";
+    transaction.execute(sql, &[&finding.id, &gone]).await?;
+    Ok(())
+}
+
 /// The raw payloads of a finding's readings, all in one statement.
-async fn evidence(
+pub(super) async fn evidence(
     transaction: &Transaction<'_>,
     finding: &Finding,
     places: &HashMap<String, Place>,

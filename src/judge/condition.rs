@@ -1,6 +1,9 @@
 //! Conditions under which a measurement proves anything: weather, driving, plume and the rig's own papers.
 
-use crate::reading::{Timestamp, passage::Passage};
+use crate::{
+    reading::{Timestamp, passage::Passage},
+    vehicle::stations::Station,
+};
 
 use super::limits::{Citation, Interval};
 
@@ -11,6 +14,13 @@ pub struct StationFacts {
     pub slope_deg: Option<f32>,
     pub calibrated_at: Option<Timestamp>,
     pub certificate_until: Option<Timestamp>,
+}
+
+impl StationFacts {
+    pub fn of(station: &Station) -> Self {
+        let &Station { slope_deg, calibrated_at, certificate_until, .. } = station;
+        Self { slope_deg, calibrated_at, certificate_until }
+    }
 }
 
 macro_rules! keys {

@@ -6,16 +6,24 @@ use serde::Serialize;
 use super::{
     RuleBook,
     condition::Unmet,
+    doubt::{CandidateDocument, SuspicionDocument},
+    findings::NOTICE_ONLY,
     limits::Confidence,
+    origin::is_local,
     pollutant::Pollutant,
-    verdict::{Judgement, Outcome, PollutantVerdict, Verdict},
+    rules::Action,
+    verdict::{Judgement, Outcome, PollutantVerdict},
 };
 use crate::{
+    finding::Review,
     reading::{
         Timestamp,
         passage::{Passage, PlateReading},
     },
-    vehicle::facts::{Fuel, MatchKind, VehicleMatch},
+    vehicle::{
+        facts::{Fuel, ListHit, MatchKind, VehicleMatch},
+        surroundings::Surroundings,
+    },
 };
 
 /// One verdict with everything that explains it.
@@ -34,18 +42,101 @@ pub struct VerdictDocument {
     pub episodes: Vec<EpisodeDocument>,
     /// Every rule that fired.
     pub rules: Vec<String>,
+    /// The vehicle rules among them, with what explains them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub rules_explained: Vec<RuleDocument>,
+    /// Vehicle rules that lack an input: they neither accuse nor acquit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub rules_undetermined: Vec<UndeterminedDocument>,
+    /// The year whose inspection this vehicle may be exempted from by a stable retrofit: a candidate, not an exemption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption_candidate: Option<ExemptionDocument>,
     /// Why the verdict is not a plain one, in words of a closed set.
     pub reasons: Vec<String>,
     /// The conditions not met, with the numbers behind `reasons`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     pub conditions: Vec<ConditionDocument>,
-    /// Why a person must look before anything reaches the police queue.
+    /// Why a person must look before anything of this passage reaches the police queue. What concerns one rule alone stands
+    /// with that rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     pub needs_review: Vec<String>,
+    /// For a vehicle of unknown fuel that looks like a diesel: what its values would mean. No limit applies to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    pub suspicion: Option<SuspicionDocument>,
     /// Version of the table of limits that was used.
     pub limits_version: String,
+    /// Version of the table of vehicle rules that was used.
+    pub rules_version: String,
+}
+
+/// A vehicle rule that fired.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct RuleDocument {
+    pub rule: &'static str,
+    pub action: Action,
+    /// Facts of the register and what follows from them; which ones depends on the rule.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schemars(default)]
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// List entries behind it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub entries: Vec<EntryDocument>,
+    /// Why a person must look at this rule's finding in particular.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub needs_review: Vec<&'static str>,
+    pub standard: String,
+    pub clause: String,
+    pub source: String,
+    pub confidence: Confidence,
+}
+
+/// A list entry that a finding rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct EntryDocument {
+    pub list: String,
+    pub version: i32,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub valid_from: Option<Timestamp>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub valid_to: Option<Timestamp>,
+    pub reason: Option<String>,
+    pub document_no: Option<String>,
+}
+
+impl EntryDocument {
+    pub fn of(hit: &ListHit) -> Self {
+        Self {
+            list: hit.list.to_string(),
+            version: hit.version,
+            valid_from: hit.valid_from,
+            valid_to: hit.valid_to,
+            reason: hit.reason.as_deref().map(str::to_owned),
+            document_no: hit.document_no.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// A candidate for the exemption from one year's inspection (R4).
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ExemptionDocument {
+    pub year: i32,
+    /// The list entry that says the retrofit complied stably.
+    pub entry: EntryDocument,
+}
+
+/// A vehicle rule that could not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UndeterminedDocument {
+    pub rule: &'static str,
+    /// The input that is missing, or contradicts another.
+    pub missing: &'static str,
 }
 
 /// One pollutant of a verdict.
@@ -79,9 +170,18 @@ pub struct VehicleDocument {
     pub kind: MatchName,
     /// 0..=6, 99 for zero emission, `null` when not registered.
     pub emission_stage: Option<u8>,
+    /// Where none is registered: what the date of registration suggests. It decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emission_stage_inferred: Option<u8>,
     pub fuel: Option<FuelName>,
     /// Lists with their versions, such as `retire_n3@v12`.
     pub lists: Vec<String>,
+    /// Whether it is of this place, by the register or else by its plate; `null` where neither tells.
+    pub local: Option<bool>,
+    /// Listed vehicles whose plate the camera may have misread, the likeliest first. None of them is accused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub candidates: Vec<CandidateDocument>,
 }
 
 /// How the vehicle was found.
@@ -89,6 +189,8 @@ pub struct VehicleDocument {
 #[serde(rename_all = "snake_case")]
 pub enum MatchName {
     Exact,
+    /// One confusable character away from listed vehicles; never enforced without a person.
+    Suspected,
     None,
 }
 
@@ -162,21 +264,35 @@ pub fn exact(value: f32) -> f64 {
 impl Judgement {
     /// The verdict as the contract words it. `book` is the one that judged.
     pub fn document(&self, passage: &Passage, matched: &VehicleMatch, book: &RuleBook) -> VerdictDocument {
+        let mut needs_review: Vec<String> = Vec::new();
+        for finding in &self.findings {
+            let Review::Needed(why) = &finding.review else { continue };
+            for why in why.iter().filter(|why| **why != NOTICE_ONLY) {
+                if !needs_review.iter().any(|known| *known == **why) {
+                    needs_review.push(why.to_string());
+                }
+            }
+        }
         VerdictDocument {
             rules: self.findings.iter().map(|finding| finding.rule.to_string()).collect(),
-            needs_review: self.review.iter().map(ToString::to_string).collect(),
-            ..of_verdict(&self.verdict, passage, matched, book)
+            needs_review,
+            ..of_verdict(self, passage, matched, book)
         }
     }
 }
 
-/// The document without what depends on findings: rules, review.
+/// The document without the names of the rules that fired, which the findings hold.
 pub(super) fn of_verdict(
-    verdict: &Verdict,
+    judgement: &Judgement,
     passage: &Passage,
     matched: &VehicleMatch,
     book: &RuleBook,
 ) -> VerdictDocument {
+    let verdict = &judgement.verdict;
+    let undetermined =
+        |each: &super::rules::Undetermined| UndeterminedDocument { rule: each.rule, missing: each.missing };
+    // Exemption has nothing to do with where the vehicle was.
+    let nowhere = Surroundings::none();
     VerdictDocument {
         record_id: passage.record_id.as_str().to_owned(),
         plate: match passage.plate {
@@ -189,18 +305,33 @@ pub(super) fn of_verdict(
         vehicle: VehicleDocument {
             kind: match matched.kind {
                 MatchKind::Exact => MatchName::Exact,
+                MatchKind::Suspected(_) => MatchName::Suspected,
                 MatchKind::None => MatchName::None,
             },
             emission_stage: matched.vehicle.and_then(|v| v.stage).map(|stage| stage.code()),
+            emission_stage_inferred: matched.vehicle.and_then(|v| book.rules.stage_by_date().infer(&v)),
             fuel: matched.vehicle.map(|v| v.fuel.into()),
             lists: matched.lists.iter().map(|hit| hit.label()).collect(),
+            local: is_local(passage, matched, book),
+            candidates: match &matched.kind {
+                MatchKind::Suspected(found) => found.iter().map(|each| CandidateDocument::of(each, passage)).collect(),
+                MatchKind::Exact | MatchKind::None => Vec::new(),
+            },
         },
         episodes: Vec::new(),
         rules: Vec::new(),
+        rules_explained: judgement.explained.clone(),
+        rules_undetermined: judgement.undetermined.iter().map(undetermined).collect(),
+        exemption_candidate: book
+            .rules
+            .exemption_candidate(&super::remote_sensing::case(verdict, passage, matched, &nowhere, book, false))
+            .map(|found| ExemptionDocument { year: found.year, entry: EntryDocument::of(found.entry) }),
         reasons: verdict.reasons().map(str::to_owned).collect(),
         conditions: verdict.unmet.iter().filter_map(|unmet| condition(unmet, book)).collect(),
         needs_review: Vec::new(),
+        suspicion: verdict.suspicion.as_deref().map(|suspicion| SuspicionDocument::of(suspicion, book)),
         limits_version: book.limits.version().to_owned(),
+        rules_version: book.rules.version().to_owned(),
     }
 }
 

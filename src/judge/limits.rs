@@ -1,4 +1,4 @@
-//! The table of limits, conditions and list rules, loaded from TOML and asked by the time of the reading.
+//! The table of limits, conditions and operators' own list rules, loaded from TOML and asked by the time of the reading.
 //!
 //! Invariants of a loaded table, all checked by the loader (see [`Limits::parse`]): for each pollutant and class, and for
 //! each condition and pollutant, the intervals of validity neither overlap nor leave a gap; every number has the unit of
@@ -12,10 +12,14 @@ use crate::{
     reading::Timestamp,
 };
 
-mod file;
-mod load;
+pub mod bar;
+pub(super) mod file;
+pub(super) mod load;
+pub mod reset;
 
+pub use bar::{Bar, Business};
 pub use load::{LimitsError, LimitsErrors};
+pub use reset::{InspectionKind, Reset};
 
 /// The table built into the program, `schemas/limits.toml`.
 pub const BUILT_IN: &str = include_str!("../../schemas/limits.toml");
@@ -121,12 +125,34 @@ pub struct EpisodeRule {
     /// 1 or more.
     pub months: u32,
     pub citation: Citation,
+    /// `None`: no inspection resets a series.
+    pub reset: Option<Reset>,
+}
+
+impl EpisodeRule {
+    /// Kinds of inspection that reset a series once passed.
+    pub fn reset_kinds(&self) -> impl Iterator<Item = InspectionKind> + '_ {
+        self.reset.iter().flat_map(|reset| reset.kinds.iter().copied())
+    }
 }
 
 /// The lowest stage of non-road machines admitted to a control zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NonroadRule {
     pub min_stage: u8,
+    pub citation: Citation,
+}
+
+/// The smoke that machines of a class and a band of rated power may make.
+#[derive(Clone, Debug)]
+pub struct SmokeLimit {
+    /// 1 up to stage II, 2 from stage III on, 3 in zones declared for it.
+    pub class: u8,
+    /// First and last watt of the band.
+    pub power_w: (u32, u32),
+    /// Light absorption, 1/m; over is strictly greater.
+    pub k_m1: f64,
+    pub interval: Interval,
     pub citation: Citation,
 }
 
@@ -142,8 +168,10 @@ pub struct Limits {
     limited: u8,
     conditions: Vec<Condition>,
     lists: Vec<ListRule>,
+    bars: Vec<Bar>,
     episode: EpisodeRule,
     nonroad: NonroadRule,
+    smoke: Vec<SmokeLimit>,
 }
 
 impl Limits {
@@ -191,12 +219,26 @@ impl Limits {
         self.lists.iter().find(|rule| &*rule.list == list)
     }
 
+    /// Which list bars its vehicles from what, in the order of the table.
+    pub fn bars(&self) -> &[Bar] {
+        &self.bars
+    }
+
     pub fn episode(&self) -> &EpisodeRule {
         &self.episode
     }
 
     pub fn nonroad(&self) -> &NonroadRule {
         &self.nonroad
+    }
+
+    /// The smoke limit of a class for an engine of that power; none above the last band.
+    pub fn smoke(&self, class: u8, power_w: u32, at: Timestamp) -> Option<&SmokeLimit> {
+        let fits = |limit: &&SmokeLimit| {
+            let (first, last) = limit.power_w;
+            limit.class == class && (first..=last).contains(&power_w) && limit.interval.holds(at)
+        };
+        self.smoke.iter().find(fits)
     }
 }
 

@@ -1,7 +1,9 @@
-//! Machines in control zones (R11): below the admitted stage they do not work there.
+//! Machines in control zones and on sites (R11): below the admitted stage they do not work there. And their smoke (GB 36886).
 //!
 //! One finding per machine, zone and China day, spanning that day: a machine that reports every minute is one machine in
-//! one zone. As with terminals nothing in the finding depends on which report came first.
+//! one zone. As with terminals nothing in the finding depends on which report came first; the values measured are in the
+//! evidence. Smoke is one finding per machine, class and day, and always waits for a person: a sensor on a machine at work is
+//! no test by the standard.
 
 use serde_json::json;
 
@@ -12,6 +14,12 @@ use crate::{
 };
 
 pub const STAGE_RULE: &str = "R11.nonroad_below_stage";
+/// The same on a site, which refuses entry.
+pub const SITE_RULE: &str = "R11.nonroad_site_entry";
+pub const SMOKE_RULE: &str = "GB36886.smoke";
+
+/// Why a finding about smoke waits.
+const NO_TEST: &str = "onboard_smoke_is_no_test";
 
 /// One position of a machine, already looked up in zones and register.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +38,8 @@ pub struct NonroadFacts<'a> {
 pub struct ZoneFacts<'a> {
     pub name: &'a str,
     pub kind: &'a str,
+    /// A site that machines are let onto, rather than an area they work in.
+    pub is_site: bool,
 }
 
 /// What a position says.
@@ -67,16 +77,17 @@ pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
     }
     let (from, to) = china_day_span(facts.at);
     let day = from.china_day();
+    let rule_of = |zone: &ZoneFacts<'_>| if zone.is_site { SITE_RULE } else { STAGE_RULE };
     let breach = |zone: &ZoneFacts<'_>| Finding {
-        id: finding_id(STAGE_RULE, &format!("{}/{}/{day}", facts.machine, zone.name)),
-        rule: STAGE_RULE.into(),
+        id: finding_id(rule_of(zone), &format!("{}/{}/{day}", facts.machine, zone.name)),
+        rule: rule_of(zone).into(),
         subject: Subject::Machine(facts.machine.clone()),
         from,
         to,
         review: Review::NotNeeded,
         intercept: false,
         content: json!({
-            "rule": STAGE_RULE,
+            "rule": rule_of(zone),
             "machine": facts.machine,
             "day": day.to_string(),
             "zone": zone.name,
@@ -93,6 +104,63 @@ pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
     NonroadOutcome::Breach(facts.zones.iter().map(breach).collect())
 }
 
+/// One value of a machine's smoke.
+#[derive(Clone, Copy, Debug)]
+pub struct SmokeFacts<'a> {
+    pub machine: &'a DeviceId,
+    pub at: Timestamp,
+    /// Light absorption, 1/m.
+    pub k_m1: f64,
+    /// GB 20891 stage by the register, 0..=4.
+    pub stage: Option<u8>,
+    /// Rated power by the register, W.
+    pub power_w: Option<u32>,
+    /// Whether it is in a zone of the strictest class; `None` where it is not known where it is.
+    pub in_class_3_zone: Option<bool>,
+}
+
+/// Judges one value of a machine's smoke.
+pub fn smoke(facts: &SmokeFacts<'_>, book: &RuleBook) -> NonroadOutcome {
+    let Some(power_w) = facts.power_w else { return NonroadOutcome::Undetermined("power_unknown") };
+    let by_stage = |stage: u8| if stage >= 3 { 2 } else { 1 };
+    let class = match (facts.in_class_3_zone, facts.stage) {
+        (Some(true), _) => 3,
+        (Some(false), Some(stage)) => by_stage(stage),
+        (Some(false), None) => return NonroadOutcome::Undetermined("stage_unknown"),
+        (None, _) => return NonroadOutcome::Undetermined("position_not_valid"),
+    };
+    let Some(limit) = book.limits.smoke(class, power_w, facts.at) else { return NonroadOutcome::Clear };
+    if facts.k_m1 <= limit.k_m1 {
+        return NonroadOutcome::Clear;
+    }
+    let (from, to) = china_day_span(facts.at);
+    let day = from.china_day();
+    NonroadOutcome::Breach(vec![Finding {
+        id: finding_id(SMOKE_RULE, &format!("{}/{class}/{day}", facts.machine)),
+        rule: SMOKE_RULE.into(),
+        subject: Subject::Machine(facts.machine.clone()),
+        from,
+        to,
+        review: Review::Needed(vec![NO_TEST.into()]),
+        intercept: false,
+        content: json!({
+            "rule": SMOKE_RULE,
+            "machine": facts.machine,
+            "day": day.to_string(),
+            "class": class,
+            "limit_k_m1": limit.k_m1,
+            "power_kw": f64::from(power_w) / 1000.0,
+            "stage": facts.stage,
+            "standard": &*limit.citation.standard,
+            "clause": &*limit.citation.clause,
+            "source": &*limit.citation.source,
+            "confidence": limit.citation.confidence,
+            "limits_version": book.limits.version(),
+        }),
+        evidence: Vec::new(),
+    }])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +172,7 @@ mod tests {
         nonroad(&NonroadFacts { machine: &machine, at, stage, position_valid, zones }, &book())
     }
 
-    const ZONE: ZoneFacts<'_> = ZoneFacts { name: "core", kind: "nonroad_control" };
+    const ZONE: ZoneFacts<'_> = ZoneFacts { name: "core", kind: "nonroad_control", is_site: false };
     const NOON: &str = "2026-03-01T12:00:00+08:00";
 
     #[test]
@@ -114,7 +182,7 @@ mod tests {
         assert_eq!(noon, judged(Some(2), true, &[ZONE], "2026-03-01T00:00:00+08:00").into_findings());
         let tomorrow = judged(Some(2), true, &[ZONE], "2026-03-02T00:00:00+08:00").into_findings();
         assert_ne!(noon.first().map(|f| f.id), tomorrow.first().map(|f| f.id));
-        let two = [ZONE, ZoneFacts { name: "school", kind: "nonroad_control" }];
+        let two = [ZONE, ZoneFacts { name: "school", kind: "nonroad_control", is_site: false }];
         assert_eq!(judged(Some(0), true, &two, NOON).into_findings().len(), 2);
     }
 
@@ -125,5 +193,51 @@ mod tests {
         assert_eq!(judged(Some(3), true, &[ZONE], NOON), NonroadOutcome::Clear);
         assert_eq!(judged(Some(1), true, &[], NOON), NonroadOutcome::Clear);
         assert_eq!(judged(None, true, &[], NOON), NonroadOutcome::Clear);
+    }
+
+    #[test]
+    fn a_site_refuses_entry_under_a_name_of_its_own() {
+        let gate = ZoneFacts { name: "site 4", kind: "site", is_site: true };
+        let rules: Vec<_> =
+            judged(Some(2), true, &[ZONE, gate], NOON).into_findings().into_iter().map(|found| found.rule).collect();
+        assert_eq!(rules, [STAGE_RULE, SITE_RULE]);
+        assert_eq!(judged(None, true, &[gate], NOON), NonroadOutcome::Undetermined("stage_unknown"));
+    }
+
+    fn smoked(k_m1: f64, stage: Option<u8>, power_kw: Option<f64>, in_zone: Option<bool>) -> NonroadOutcome {
+        let machine = DeviceId::parse("CNFJG300000000001").expect("legal");
+        let at = Timestamp::parse_rfc3339(NOON).expect("valid");
+        let power_w = power_kw.map(|kw| (kw * 1000.0) as u32);
+        smoke(&SmokeFacts { machine: &machine, at, k_m1, stage, power_w, in_class_3_zone: in_zone }, &book())
+    }
+
+    #[test]
+    fn smoke_by_class_and_band_of_power() {
+        for (limit, stage, power_kw, in_zone) in [
+            (3.00, Some(2), 18.9, false),
+            (2.00, Some(0), 19.0, false),
+            (1.61, Some(2), 37.0, false),
+            (1.61, Some(2), 560.0, false),
+            (2.00, Some(3), 18.9, false),
+            (1.00, Some(4), 36.9, false),
+            (0.80, Some(3), 100.0, false),
+            (0.80, None, 18.9, true),
+            (0.80, Some(3), 19.0, true),
+            (0.50, Some(1), 37.0, true),
+        ] {
+            let at = |k_m1| smoked(k_m1, stage, Some(power_kw), Some(in_zone)).into_findings();
+            assert_eq!(at(limit), [], "over is strictly greater: {power_kw} kW, stage {stage:?}");
+            let [finding] = &at(limit + 0.01)[..] else { panic!("one finding: {power_kw} kW, stage {stage:?}") };
+            assert_eq!(finding.review, Review::Needed(vec![NO_TEST.into()]));
+        }
+        assert_eq!(smoked(9.0, Some(2), Some(600.0), Some(false)), NonroadOutcome::Clear, "no limit above 560 kW");
+    }
+
+    #[test]
+    fn smoke_without_power_stage_or_place_is_undetermined() {
+        let undetermined = |what| NonroadOutcome::Undetermined(what);
+        assert_eq!(smoked(9.0, Some(2), None, Some(false)), undetermined("power_unknown"));
+        assert_eq!(smoked(9.0, None, Some(50.0), Some(false)), undetermined("stage_unknown"));
+        assert_eq!(smoked(9.0, Some(2), Some(50.0), None), undetermined("position_not_valid"));
     }
 }

@@ -6,7 +6,7 @@
 //!    gives them some: `not_applicable`, whatever the weather was.
 //! 2. The measurement must be valid. A condition not met *or not known* makes it `invalid`: neither a pass nor over.
 //! 3. With an unknown fuel a valid measurement stays `undetermined`. The rig's own guess of the fuel, or a yellow plate,
-//!    decides nothing; that diesel is suspected is noted among the reasons.
+//!    decides nothing; that diesel is suspected is noted among the reasons, and [`super::suspicion`] says what it would mean.
 //! 4. Over means strictly greater than the limit in force when the vehicle passed.
 //!
 //! A pollutant that was not measured does not appear: a black-smoke camera measures no gas.
@@ -21,15 +21,20 @@ use super::{
     RuleBook, StationFacts, findings,
     limits::Class,
     pollutant::Pollutant,
+    review::REGISTER_CONTRADICTORY,
+    rules::{Case, Measured},
+    suspicion,
     verdict::{Judgement, Outcome, PollutantVerdict, Verdict},
 };
 use crate::{
     reading::passage::{FuelHint, Passage, PlateReading},
-    vehicle::facts::{Fuel, VehicleMatch},
+    vehicle::{
+        facts::{Fuel, MatchKind, VehicleMatch},
+        surroundings::Surroundings,
+    },
 };
 
-/// Judges one passage; see the module for the rules. `live` says whether it was seen recently enough for somebody to be
-/// stopped (design invariant 7).
+/// Judges one passage where there are neither zones nor warnings.
 pub fn passage(
     passage: &Passage,
     matched: &VehicleMatch,
@@ -37,11 +42,57 @@ pub fn passage(
     book: &RuleBook,
     live: bool,
 ) -> Judgement {
+    passage_amid(passage, matched, station, &Surroundings::none(), book, live)
+}
+
+/// Judges one passage amid the zones and warnings of its time; see the module for the rules. `live` says whether it was
+/// seen recently enough for somebody to be stopped (design invariant 7).
+pub fn passage_amid(
+    passage: &Passage,
+    matched: &VehicleMatch,
+    station: Option<&StationFacts>,
+    surroundings: &Surroundings<'_>,
+    book: &RuleBook,
+    live: bool,
+) -> Judgement {
     let verdict = verdict(passage, matched, station, book);
-    if verdict.outcome != Outcome::OverLimit && matched.lists.is_empty() {
-        return Judgement { verdict, review: SmallVec::new(), findings: Vec::new() };
+    let ruling = book.rules.judge(&case(&verdict, passage, matched, surroundings, book, live));
+    let suspected = verdict.suspicion.is_some() || matches!(matched.kind, MatchKind::Suspected(_));
+    if verdict.outcome != Outcome::OverLimit && matched.lists.is_empty() && ruling.fired.is_empty() && !suspected {
+        return Judgement {
+            verdict,
+            undetermined: ruling.undetermined,
+            explained: Vec::new(),
+            review: SmallVec::new(),
+            findings: Vec::new(),
+        };
     }
-    findings::of_passage(verdict, passage, matched, book, live)
+    findings::of_passage(verdict, ruling, passage, matched, book, live)
+}
+
+/// The passage as the vehicle rules see it.
+pub(super) fn case<'m>(
+    verdict: &Verdict,
+    passage: &'m Passage,
+    matched: &'m VehicleMatch,
+    surroundings: &'m Surroundings<'m>,
+    book: &RuleBook,
+    live: bool,
+) -> Case<'m> {
+    Case { passage, matched, surroundings, measured: measured(verdict, book), live }
+}
+
+fn measured(verdict: &Verdict, book: &RuleBook) -> Measured {
+    if verdict.outcome != Outcome::OverLimit {
+        return Measured::NotOver;
+    }
+    let screens = |over: &PollutantVerdict| {
+        over.entry.and_then(|place| book.limits.limit(place)).is_some_and(|limit| limit.screening)
+    };
+    match verdict.pollutants.iter().filter(|each| each.outcome == Outcome::OverLimit).all(screens) {
+        true => Measured::OverScreening,
+        false => Measured::Over,
+    }
 }
 
 /// Which limits a vehicle stands under.
@@ -68,6 +119,7 @@ fn standing(passage: &Passage, matched: &VehicleMatch) -> Standing {
         Fuel::Hybrid if vehicle.fuel_code.contains(&b'B') => Standing::Class(Class::Diesel),
         Fuel::Hybrid if vehicle.fuel_code.contains(&b'A') => Standing::Class(Class::Petrol),
         Fuel::Hybrid => Standing::Unknown("hybrid_fuel_unknown"),
+        Fuel::Unknown if vehicle.contradictory => Standing::Unknown(REGISTER_CONTRADICTORY),
         Fuel::Unknown => Standing::Unknown("fuel_unknown"),
     }
 }
@@ -79,6 +131,7 @@ fn verdict(passage: &Passage, matched: &VehicleMatch, station: Option<&StationFa
         pollutants: SmallVec::new(),
         unmet: SmallVec::new(),
         notes: SmallVec::new(),
+        suspicion: None,
     };
     let mut measured = 0;
     for pollutant in book.limits.limited() {
@@ -102,6 +155,9 @@ fn verdict(passage: &Passage, matched: &VehicleMatch, station: Option<&StationFa
     }
     if measured != 0 {
         invalidate(&mut verdict, passage, station, book, measured);
+    }
+    if matches!(standing, Standing::Unknown(_)) {
+        verdict.suspicion = suspicion::of_unknown_fuel(passage, matched, &verdict.pollutants, book).map(Box::new);
     }
     verdict.outcome = whole(&verdict, standing, passage, book);
     note(&mut verdict, standing, passage);
@@ -155,7 +211,7 @@ fn note(verdict: &mut Verdict, standing: Standing, passage: &Passage) {
     match standing {
         Standing::Unknown(why) => {
             verdict.notes.push(why);
-            if passage.fuel_hint == Some(FuelHint::Diesel) {
+            if verdict.suspicion.is_some() {
                 verdict.notes.push("diesel_suspected");
             }
         }

@@ -8,6 +8,9 @@ use crate::{
     vehicle::facts::{MatchKind, Vehicle, VehicleMatch},
 };
 
+/// The register's rows about the vehicle contradict each other or themselves.
+pub const REGISTER_CONTRADICTORY: &str = "register_contradictory";
+
 /// Why findings about this passage wait for a person; empty when they need not.
 ///
 /// A recognition confidence that was not sent is treated like a low one: a rig that does not say how sure it is has not
@@ -22,6 +25,9 @@ pub(super) fn reasons(passage: &Passage, matched: &VehicleMatch, book: &RuleBook
     if matched.kind != MatchKind::Exact {
         why.push("match_not_exact");
     }
+    if matched.vehicle.is_some_and(|vehicle| vehicle.contradictory) {
+        why.push(REGISTER_CONTRADICTORY);
+    }
     if let (Some(hint), Some(vehicle)) = (&passage.vehicle_kind_hint, &matched.vehicle)
         && contradicts(hint, vehicle)
     {
@@ -32,7 +38,7 @@ pub(super) fn reasons(passage: &Passage, matched: &VehicleMatch, book: &RuleBook
 
 /// Build of a vehicle as far as a camera can tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Build {
+pub(super) enum Build {
     /// Trucks, tractors of semi-trailers and their trailers: a camera sees either end of the combination.
     Goods,
     Passenger,
@@ -54,7 +60,7 @@ fn build_of_code(letter: u8) -> Option<Build> {
 
 /// Build by what a rig wrote: a GA/T 16.4 code (`H11`) or a word. `None` for anything not understood, which then
 /// contradicts nothing.
-fn build_of_hint(hint: &str) -> Option<Build> {
+pub(super) fn build_of_hint(hint: &str) -> Option<Build> {
     let bytes = hint.as_bytes();
     if let [letter @ b'A'..=b'Z', b'0'..=b'9', rest @ ..] = bytes
         && rest.len() <= 1

@@ -5,12 +5,14 @@
 //! first: it spans the whole day, and names codes without the bytes that change from one to the next (ISO 27145 status,
 //! J1939 occurrence count). The exact second is in the evidence.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::trouble;
 use crate::{
     config,
+    decode::DiagnosisProtocol,
     finding::{Finding, Review, Subject, finding_id},
     reading::{DeviceId, Timestamp},
 };
@@ -40,7 +42,7 @@ pub enum Alarm<'a> {
     /// The terminal reports that it is being taken off.
     Removal,
     /// An OBD item. Codes are the four bytes as sent: three of the code, one of status or occurrence count.
-    Diagnosis { mil_on: bool, dtcs: &'a [[u8; 4]] },
+    Diagnosis { protocol: DiagnosisProtocol, mil_on: bool, dtcs: &'a [[u8; 4]] },
 }
 
 /// The finding that an item of a terminal makes by itself, if any. A lamp without codes, or codes without the lamp, is
@@ -48,20 +50,37 @@ pub enum Alarm<'a> {
 pub fn terminal(facts: &TerminalFacts<'_>) -> Option<Finding> {
     match facts.alarm {
         Alarm::Removal => Some(finding(facts, REMOVAL_RULE, None)),
-        Alarm::Diagnosis { mil_on: true, dtcs } if !dtcs.is_empty() => {
-            let codes: BTreeSet<String> = dtcs.iter().map(|[a, b, c, _]| hex::encode_upper([*a, *b, *c])).collect();
-            Some(finding(facts, LAMP_RULE, Some(codes)))
+        Alarm::Diagnosis { protocol, mil_on: true, dtcs } if !dtcs.is_empty() => {
+            Some(finding(facts, LAMP_RULE, Some((protocol, dtcs))))
         }
         Alarm::Diagnosis { .. } => None,
     }
 }
 
-fn finding(facts: &TerminalFacts<'_>, rule: &'static str, codes: Option<BTreeSet<String>>) -> Finding {
+fn finding(facts: &TerminalFacts<'_>, rule: &'static str, trouble: Option<(DiagnosisProtocol, &[[u8; 4]])>) -> Finding {
     let (from, to) = china_day_span(facts.at);
     let day = from.china_day();
-    let listed = codes.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(",");
+    let mut key = format!("{}/{day}/", facts.device);
+    let mut content = json!({ "rule": rule, "device": facts.device, "day": day.to_string(), "codes": null });
+    if let Some((protocol, dtcs)) = trouble {
+        let codes: BTreeMap<String, [u8; 4]> =
+            dtcs.iter().map(|&[a, b, c, _]| (hex::encode_upper([a, b, c]), [a, b, c, 0])).collect();
+        let described: Vec<Value> = codes
+            .iter()
+            .map(|(code, bytes)| {
+                let (name, meaning) = trouble::described(protocol, *bytes).unzip();
+                json!({ "code": code, "name": name, "meaning": meaning.flatten() })
+            })
+            .collect();
+        // The protocol says what the bytes mean, so it is part of what the finding is about.
+        key += &codes.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+        key += &format!("/{}", protocol.name());
+        content["codes"] = codes.keys().cloned().collect::<Vec<_>>().into();
+        content["diagnosis_protocol"] = protocol.name().into();
+        content["described"] = described.into();
+    }
     Finding {
-        id: finding_id(rule, &format!("{}/{day}/{listed}", facts.device)),
+        id: finding_id(rule, &key),
         rule: rule.into(),
         subject: match facts.kind {
             TerminalKind::Vehicle => Subject::Terminal(facts.device.clone()),
@@ -71,7 +90,7 @@ fn finding(facts: &TerminalFacts<'_>, rule: &'static str, codes: Option<BTreeSet
         to,
         review: Review::NotNeeded,
         intercept: false,
-        content: json!({ "rule": rule, "device": facts.device, "day": day.to_string(), "codes": codes }),
+        content,
         evidence: Vec::new(),
     }
 }
@@ -105,7 +124,7 @@ pub enum Counted {
 }
 
 /// The raw value 0 of a NOx channel, which cold sensors send: legal as encoded and no measurement (DOMAIN A.8).
-const NOX_COLD_SENSOR_PPM: f32 = -200.0;
+pub(crate) const NOX_COLD_SENSOR_PPM: f32 = -200.0;
 
 /// Whether a second counts, and for what: the engine above its minimum speed, coolant and catalyst at temperature, both
 /// NOx sensors measuring; then over means strictly greater than the configured limit.
@@ -136,7 +155,7 @@ mod tests {
 
     fn lamp(when: &str, mil_on: bool, dtcs: &[[u8; 4]]) -> Option<Finding> {
         let device = device();
-        let alarm = Alarm::Diagnosis { mil_on, dtcs };
+        let alarm = Alarm::Diagnosis { protocol: DiagnosisProtocol::Iso27145, mil_on, dtcs };
         terminal(&TerminalFacts { kind: TerminalKind::Vehicle, device: &device, at: at(when), alarm })
     }
 
@@ -156,6 +175,17 @@ mod tests {
         let two = lamp("2026-03-01T08:00:00+08:00", true, &[[1, 2, 4, 4]]).expect("lamp with code");
         assert_ne!(one.id, two.id);
         assert_eq!(one.content["codes"], json!(["010203"]));
+    }
+
+    #[test]
+    fn codes_that_matter_are_put_into_words() {
+        let finding = lamp("2026-03-01T08:00:00+08:00", true, &[[0x20, 0x4f, 0, 0xaf], [0x14, 0x56, 0, 1]]);
+        let described = &finding.expect("lamp with codes").content["described"];
+        let expected = json!([
+            { "code": "145600", "name": "P1456-00", "meaning": null },
+            { "code": "204F00", "name": "P204F-00", "meaning": "reagent system performance" },
+        ]);
+        assert_eq!(described, &expected);
     }
 
     #[test]

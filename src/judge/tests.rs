@@ -1,6 +1,6 @@
 //! Judgement of passages as a whole; the rule book here is the built-in table.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::json;
 use smallvec::SmallVec;
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) fn settings() -> config::Judge {
     config::Judge {
         limits_file: None,
+        rules_file: None,
+        terminal_file: None,
         live_seconds: 120,
         plate_confidence_min: 0.9,
         same_passage_seconds: 60,
@@ -24,11 +26,22 @@ pub(crate) fn settings() -> config::Judge {
         nox_min_rpm: 800.0,
         nox_min_coolant_c: 70.0,
         nox_min_scr_inlet_c: 250.0,
+        plates: config::Plates {
+            local_prefixes: vec!["鲁C".into()],
+            suspected_lists: vec!["scrapped".into(), "retire_n3".into()],
+            suspected_over: true,
+            clone_window_seconds: 7200,
+            clone_speed_kmh: 150.0,
+            clone_position_uncertainty_m: 200.0,
+            clone_clock_uncertainty_seconds: 60.0,
+        },
     }
 }
 
 pub(crate) fn book() -> RuleBook {
-    RuleBook::new(Limits::built_in(), settings())
+    // Loaded once: property tests ask for it in every case.
+    static BOOK: LazyLock<RuleBook> = LazyLock::new(|| RuleBook::new(Limits::built_in(), settings()));
+    BOOK.clone()
 }
 
 /// A passage in good weather that passes; `changes` are merged over it, `null` included.
@@ -57,6 +70,7 @@ pub(crate) fn truck() -> Vehicle {
         retrofit: false,
         reference_torque_nm: None,
         vin: None,
+        contradictory: false,
     }
 }
 
@@ -150,6 +164,63 @@ fn verdict_unread_plate() {
     insta::assert_snapshot!(rendered(changes, &stranger()));
 }
 
+/// A stranger one character away from a scrapped truck.
+fn misread() -> VehicleMatch {
+    use crate::{
+        reading::{Plate, PlateColor, PlateKey},
+        vehicle::confusable::{Candidate, Confusion},
+    };
+    let key = PlateKey::new(Plate::parse("鲁C1234S").expect("legal"), PlateColor::Yellow);
+    let confusion = Confusion { place: 6, read: '5', meant: 'S', weight: 0.9 };
+    let lists = matched(truck(), &["scrapped"]).lists;
+    VehicleMatch { kind: MatchKind::Suspected(vec![Candidate { key, confusion, lists }]), ..stranger() }
+}
+
+#[test]
+fn verdict_suspected_plate() {
+    insta::assert_snapshot!(rendered(json!({}), &misread()));
+    let (_, judgement) = judged(json!({}), &misread());
+    let [finding] = judgement.findings.as_slice() else { panic!("one finding: {:?}", judgement.findings) };
+    assert_eq!((&*finding.rule, finding.intercept), (SUSPECTED_MATCH_RULE, false));
+    assert_eq!(finding.review, Review::Needed(vec!["match_not_exact".into(), "plate_suspected".into()]));
+    assert_eq!(finding.content["entries"][0]["list"], "scrapped");
+}
+
+#[test]
+fn verdict_suspected_diesel() {
+    let changes = json!({"plate": "鲁G55555", "opacity_pct": 41.2});
+    insta::assert_snapshot!(rendered(changes.clone(), &stranger()));
+    let (_, judgement) = judged(changes, &stranger());
+    let rules: Vec<_> = judgement.findings.iter().map(|f| (&*f.rule, f.review == Review::NotNeeded)).collect();
+    assert_eq!(rules, [(SUSPECTED_OVER_RULE, false)]);
+}
+
+#[test]
+fn a_suspicion_accuses_only_when_over_valid_and_switched_on() {
+    let over = json!({"plate": "鲁G55555", "opacity_pct": 41.2});
+    let findings = |changes: serde_json::Value, book: &RuleBook| {
+        super::passage(&passage_with(changes), &stranger(), None, book, true).findings.len()
+    };
+    assert_eq!(findings(over.clone(), &book()), 1);
+    assert_eq!(findings(json!({"plate": "鲁G55555", "opacity_pct": 30}), &book()), 0, "the limit itself");
+    assert_eq!(findings(json!({"opacity_pct": 41.2, "wind_speed_ms": 9}), &book()), 0, "an invalid measurement");
+    assert_eq!(findings(json!({"opacity_pct": 41.2, "fuel_hint": "gas"}), &book()), 0);
+    let mut off = book();
+    off.settings.plates.suspected_over = false;
+    assert_eq!(findings(over, &off), 0);
+}
+
+/// A scrapped truck whose fuel nobody registered: the exact match stands by itself, whatever is suspected beside it.
+#[test]
+fn a_doubt_belongs_to_its_own_finding() {
+    let vehicle = matched(Vehicle { fuel: Fuel::Unknown, fuel_code: [0; 2], ..truck() }, &["scrapped"]);
+    let (_, judgement) = judged(json!({"opacity_pct": 41.2}), &vehicle);
+    let found: Vec<_> = judgement.findings.iter().map(|f| (&*f.rule, f.review.clone(), f.intercept)).collect();
+    let doubt = Review::Needed(vec!["fuel_suspected".into()]);
+    assert_eq!(found, [(SUSPECTED_OVER_RULE, doubt, false), ("R8.scrapped_on_road", Review::NotNeeded, true)]);
+    assert!(judgement.review.is_empty());
+}
+
 #[test]
 fn the_limit_itself_is_a_pass() {
     let (_, at) = judged(json!({"opacity_pct": 30.0, "no_ppm": 1500, "ringelmann": 1}), &matched(truck(), &[]));
@@ -208,6 +279,22 @@ fn power_is_computed_where_the_rig_sends_none() {
     assert_eq!(outcome(Some(&flat)), Outcome::Pass);
     assert_eq!(outcome(Some(&steep_down)), Outcome::Invalid);
     assert_eq!(outcome(None), Outcome::Invalid, "no slope, no power");
+}
+
+#[test]
+fn a_calibration_spoils_the_measurement_when_it_is_too_old() {
+    let reasons = |sent: Option<&str>, station: Option<&str>| {
+        let passage = passage_with(json!({"calibrated_at": sent}));
+        let calibrated_at = station.and_then(Timestamp::parse_rfc3339);
+        let station = StationFacts { calibrated_at, ..StationFacts::default() };
+        let judgement = super::passage(&passage, &matched(truck(), &[]), Some(&station), &book(), true);
+        judgement.verdict.reasons().collect::<Vec<_>>()
+    };
+    let (old, fresh, later) = ("2025-02-27T10:00:00+08:00", "2025-03-01T10:00:00+08:00", "2026-03-02T00:00:00+08:00");
+    assert_eq!(reasons(Some(old), None), ["calibration_too_old"]);
+    assert_eq!(reasons(None, Some(old)), ["calibration_too_old"]);
+    assert!(reasons(Some(old), Some(fresh)).is_empty(), "the later of the two counts");
+    assert_eq!(reasons(Some(old), Some(later)), ["calibration_too_old"], "one after the passage says nothing");
 }
 
 #[test]
@@ -309,6 +396,7 @@ fn verdicts_fit_their_schema() {
         (json!({"opacity_pct": 41.2, "plate_confidence": 0.1}), matched(truck(), &["scrapped", "retire_n3"])),
         (json!({"wind_speed_ms": 9, "humidity_pct": null}), matched(truck(), &[])),
         (json!({"plate": null}), stranger()),
+        (json!({"opacity_pct": 41.2}), misread()),
     ] {
         let document: serde_json::Value = serde_json::from_str(&rendered(changes, &vehicle)).expect("JSON");
         let problems: Vec<_> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
@@ -371,5 +459,23 @@ proptest::proptest! {
         proptest::prop_assert_eq!(judgement.findings.len(), findings);
         let named = judgement.verdict.reasons().next().is_some();
         proptest::prop_assert_eq!(matches!(outcome, Outcome::Invalid | Outcome::Undetermined), named && outcome != Outcome::OverLimit);
+    }
+}
+
+/// What the register disputes is unknown; what is found all the same waits for a person.
+#[test]
+fn a_contradictory_register_neither_accuses_nor_acquits() {
+    let disputed = Vehicle { fuel: Fuel::Unknown, fuel_code: [0; 2], contradictory: true, ..truck() };
+    let (_, judgement) = judged(json!({"opacity_pct": 80.0}), &matched(disputed, &[]));
+    assert_eq!(judgement.verdict.outcome, Outcome::Undetermined);
+    assert!(judgement.verdict.reasons().any(|reason| reason == "register_contradictory"));
+    // The rig's guess makes it a suspected diesel, which is a doubt and no accusation.
+    assert!(judgement.findings.iter().all(|finding| finding.review != Review::NotNeeded && !finding.intercept));
+    let agreed_on_fuel = Vehicle { contradictory: true, ..truck() };
+    let (_, judgement) = judged(json!({"opacity_pct": 80.0}), &matched(agreed_on_fuel, &["scrapped"]));
+    assert_eq!(judgement.findings.len(), 2);
+    for finding in &judgement.findings {
+        assert_eq!(finding.review, Review::Needed(vec!["register_contradictory".into()]), "{}", finding.rule);
+        assert!(!finding.intercept);
     }
 }

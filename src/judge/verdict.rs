@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{condition::Unmet, pollutant::Pollutant};
+use super::{
+    condition::Unmet, document::RuleDocument, pollutant::Pollutant, rules::Undetermined, suspicion::Suspicion,
+};
 use crate::finding::Finding;
 
 /// What one passage came to; the same words for the whole and for each pollutant.
@@ -62,6 +64,8 @@ pub struct Verdict {
     pub unmet: SmallVec<[Unmet; 2]>,
     /// Further reasons: missing inputs and suspicions.
     pub notes: SmallVec<[&'static str; 2]>,
+    /// What the values would mean if a vehicle of unknown fuel were the diesel it looks like.
+    pub suspicion: Option<Box<Suspicion>>,
 }
 
 impl Verdict {
@@ -75,8 +79,12 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     pub verdict: Verdict,
+    /// Vehicle rules that lack an input.
+    pub undetermined: SmallVec<[Undetermined; 4]>,
+    /// Vehicle rules that fired, with what explains them.
+    pub explained: Vec<RuleDocument>,
     /// Why a person must look before anything reaches the police queue (design invariant 8); asked only where a finding
-    /// was made.
+    /// was made. What concerns one rule alone stands with that rule.
     pub review: SmallVec<[&'static str; 2]>,
     pub findings: Vec<Finding>,
 }

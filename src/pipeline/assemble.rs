@@ -12,19 +12,22 @@ use smallvec::SmallVec;
 use tokio_postgres::Client;
 
 use crate::{
-    config::{Source, SourceKind, UnknownDevice},
+    config::{self, SignatureForm, SignatureMode, Source, SourceKind, UnknownDevice},
     decode::remote_sensing,
+    evaluate::terminal::window_of,
     fault::{Reason, Refusal},
     finding::Evidence,
     ingest::{Delivery, Receipt},
-    judge::{self, Outcome, Pollutant, RuleBook, Verdict},
+    judge::{self, Outcome, Pollutant, RuleBook, Verdict, terminal_table::AlarmRule},
     reading::{DeviceId, StationId, Timestamp, passage::Passage, validate},
-    store::batch::{Batch, DeadLetter, MessageFacts, Origin, OwnedFinding, RowRef, Table, VehicleTask},
+    store::batch::{
+        Batch, DeadLetter, Judged, MessageFacts, Origin, OwnedFinding, RowRef, Table, TerminalTask, VehicleTask,
+    },
     store::tables::{PASSAGE_COLUMNS, PASSAGE_KEY},
     vehicle::{
         directory,
-        facts::{MatchKind, VehicleMatch},
-        knowledge::{Knowledge, KnowledgeHandle},
+        facts::{MatchKind, Vehicle, VehicleMatch},
+        knowledge::{Knowledge, KnowledgeHandle, Versions},
     },
 };
 
@@ -34,6 +37,9 @@ pub mod flag {
     pub const UNREAD_PLATE: i32 = 2;
     pub const UNKNOWN_FIELDS: i32 = 4;
     pub const NOT_LIVE: i32 = 8;
+    pub const NOT_LOCAL: i32 = 16;
+    pub const SUSPECTED_PLATE: i32 = 32;
+    pub const SUSPECTED_DIESEL: i32 = 64;
 }
 
 /// A message without its receipt: what the pure part works on, and what a replay can make again.
@@ -75,13 +81,24 @@ pub struct Assembler {
     pub(super) knowledge: KnowledgeHandle,
     pub(super) rules: Arc<RuleBook>,
     pub(super) max_payload: usize,
+    pub(super) signature_form: SignatureForm,
+    /// Whether packets leave a task to verify their signature.
+    pub(super) verifies: bool,
     /// Numbers of stations and devices that no snapshot of the register holds yet.
     numbers: RwLock<HashMap<(SourceKind, Box<str>), i32>>,
 }
 
 impl Assembler {
     pub fn new(sources: Vec<Source>, knowledge: KnowledgeHandle, rules: Arc<RuleBook>, max_payload: usize) -> Self {
-        Self { sources, knowledge, rules, max_payload, numbers: RwLock::default() }
+        let (signature_form, verifies) = (SignatureForm::default(), false);
+        Self { sources, knowledge, rules, max_payload, signature_form, verifies, numbers: RwLock::default() }
+    }
+
+    /// Reads and keeps signatures as configured; without it they are only recognised.
+    pub fn with_signatures(mut self, settings: &config::Signature) -> Self {
+        self.signature_form = settings.form;
+        self.verifies = settings.mode != SignatureMode::Off;
+        self
     }
 
     /// Adds the readings `elements` of the message to the batch and returns how many readings the message has in all.
@@ -155,6 +172,11 @@ impl Assembler {
         topic.strip_prefix(before)?.strip_suffix(after)
     }
 
+    /// Versions of the register and the lists that are loaded now.
+    pub fn versions(&self) -> Versions {
+        self.knowledge.load().versions()
+    }
+
     /// Books are kept for every source and for topics that belong to none.
     pub fn books(&self) -> usize {
         self.sources.len() + 1
@@ -213,7 +235,7 @@ impl Assembler {
 
     fn passages(&self, at: &Place<'_>, batch: &mut Batch) -> usize {
         let message = at.message;
-        let elements = match remote_sensing::decode(&message.payload) {
+        let elements = match remote_sensing::decode_mapped(&message.payload, at.source.mapping.as_deref()) {
             Ok(elements) => elements,
             Err(refusal) => {
                 self.put_aside_at(message, 0, message.payload.clone(), refusal, &at.elements, batch);
@@ -221,7 +243,12 @@ impl Assembler {
             }
         };
         let count = elements.len();
-        for element in elements.filter(|element| at.elements.contains(&element.index)) {
+        let elements: SmallVec<[_; 1]> = elements.filter(|element| at.elements.contains(&element.index)).collect();
+        if elements.len() > 1 {
+            let read = elements.iter().filter_map(|element| element.passage.as_ref().ok()?.plate_key());
+            read.for_each(|key| at.knowledge.registry.ask_ahead(key));
+        }
+        for element in elements {
             let raw = message.payload.slice_ref(element.raw);
             let (past, future) = (at.source.plausible_past_days, at.source.plausible_future_minutes);
             let checked = element.passage.and_then(|passage| {
@@ -249,17 +276,15 @@ impl Assembler {
         let message = at.message;
         let key = passage.plate_key();
         let matched = match key {
-            Some(key) => at.knowledge.match_vehicle(key, passage.passed_at),
+            Some(key) => at.knowledge.identify(key, passage.passed_at, &self.rules.settings.plates.suspected_lists),
             None => no_match(),
         };
-        let station = at.knowledge.stations.find(&message.device).map(|station| judge::StationFacts {
-            slope_deg: station.slope_deg,
-            calibrated_at: station.calibrated_at,
-            certificate_until: station.certificate_until,
-        });
+        let registered = at.knowledge.stations.find(&message.device);
+        let station = registered.map(judge::StationFacts::of);
         let age = message.received_at.micros_since(passage.passed_at);
         let live = !message.replayed && age <= i64::from(self.rules.settings.live_seconds) * 1_000_000;
-        let judgement = judge::passage(passage, &matched, station.as_ref(), &self.rules, live);
+        let surroundings = at.knowledge.surroundings(passage, registered, Some(message.received_at));
+        let judgement = judge::passage_amid(passage, &matched, station.as_ref(), &surroundings, &self.rules, live);
 
         let table = &mut batch.keyed[Table::Passage as usize];
         let owner = RowRef { table: Table::Passage, row: table.rows.len() as u32 };
@@ -278,6 +303,8 @@ impl Assembler {
             None => row.null(),
         }
         row.int2(outcomes);
+        row.float8(passage.longitude);
+        row.float8(passage.latitude);
         drop(row);
         table.origins.push(Origin {
             source: message.source,
@@ -286,27 +313,74 @@ impl Assembler {
             raw: raw.clone(),
         });
 
+        batch.judged.push(Judged {
+            verdict: judgement.verdict.outcome as i16,
+            outcomes,
+            content_hash: passage.content_hash() as i64,
+        });
+
         let mut flags = 0;
         flags |= if at.numbered.known { 0 } else { flag::UNKNOWN_DEVICE };
         flags |= if key.is_none() { flag::UNREAD_PLATE } else { 0 };
         flags |= if unknown_fields > 0 { flag::UNKNOWN_FIELDS } else { 0 };
         flags |= if live { 0 } else { flag::NOT_LIVE };
+        flags |= suspicions(passage, &matched, &judgement.verdict, &self.rules);
         wide_row(batch, at, passage, &judgement.verdict, outcomes, flags, &raw);
 
         if let Some(key) = key {
             batch.vehicle_tasks.push(VehicleTask {
                 owner,
                 plate_key: key.as_i64(),
+                station: at.numbered.id,
                 at: passage.passed_at,
                 raises_interest: !judgement.findings.is_empty() || judgement.verdict.outcome == Outcome::OverLimit,
             });
         }
+        self.terminals_of(at, owner, passage, matched.vehicle.as_ref(), batch);
         for mut finding in judgement.findings {
             let reading = reading_name(passage.station_id.as_str(), passage.record_id.as_str());
             finding.evidence.push(Evidence { reading, raw: raw.clone() });
             batch.findings.push(OwnedFinding { owner, finding });
         }
     }
+}
+
+impl Assembler {
+    /// Leaves a task for each terminal of the vehicle seen: whether it was silent is known when it may resend no more.
+    fn terminals_of(
+        &self,
+        at: &Place<'_>,
+        owner: RowRef,
+        passage: &Passage,
+        vehicle: Option<&Vehicle>,
+        batch: &mut Batch,
+    ) {
+        let Some(key) = passage.plate_key().filter(|_| self.rules.terminal.is_on(AlarmRule::Silence)) else { return };
+        let settles = (self.rules.terminal.numbers.silence.settle_hours * 3600.0) as i64;
+        for device in at.knowledge.devices.of_vehicle(key, vehicle.and_then(|vehicle| vehicle.vin)) {
+            batch.terminal_tasks.push(TerminalTask {
+                owner,
+                device,
+                window: window_of(passage.passed_at),
+                sent_in: None,
+                instant: None,
+                not_before: passage.passed_at.plus_seconds(settles),
+            });
+        }
+    }
+}
+
+/// What stands in the flags of a vehicle that is not simply known.
+fn suspicions(passage: &Passage, matched: &VehicleMatch, verdict: &Verdict, rules: &RuleBook) -> i32 {
+    let not_local = judge::origin::is_local(passage, matched, rules) == Some(false);
+    let misread = matches!(matched.kind, MatchKind::Suspected(_));
+    [
+        (not_local, flag::NOT_LOCAL),
+        (misread, flag::SUSPECTED_PLATE),
+        (verdict.suspicion.is_some(), flag::SUSPECTED_DIESEL),
+    ]
+    .iter()
+    .fold(0, |flags, &(set, flag)| if set { flags | flag } else { flags })
 }
 
 fn no_match() -> VehicleMatch {

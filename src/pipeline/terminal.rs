@@ -9,20 +9,21 @@ use super::assemble::{Assembler, Place, flag};
 use crate::{
     config::SourceKind,
     decode::{self, Body, Carriage, Channel, Command, Frame, Item, NotValue, Stream},
+    evaluate::terminal::{WINDOW_SECONDS, window_of},
     fault::{Reason, Refusal},
     finding::{Evidence, Finding},
     judge::{
         self,
-        nonroad::{NonroadFacts, ZoneFacts},
+        nonroad::{NonroadFacts, SmokeFacts, ZoneFacts},
         terminal::{Alarm, Counted, StreamFacts, TerminalFacts, TerminalKind, nox_second},
     },
     reading::{DeviceId, Timestamp, validate},
     store::{
-        batch::{Batch, NoxSecond, Origin, OwnedFinding, RowRef, Table},
+        batch::{Batch, NoxSecond, Origin, OwnedFinding, RowRef, SignedPacket, Table, TerminalTask},
         tables::{TERMINAL_ITEM, TERMINAL_PACKET, TERMINAL_STREAM},
     },
     vehicle::devices::Device,
-    zone::NONROAD_STAGE_MIN_3,
+    zone::{NONROAD_SITE_MIN_3, NONROAD_SMOKE_CLASS_3, NONROAD_STAGE_MIN_3},
 };
 
 /// Bits a channel's state takes in `terminal_stream.states`.
@@ -51,6 +52,7 @@ impl Assembler {
             hex_pointers: &at.source.hex_pointers,
             allow_missing_checksum: at.source.allow_missing_checksum,
             max_bytes: self.max_payload,
+            signature: self.signature_form,
         };
         let mut element = 0;
         for decoded in decode::decode_payload(&at.message.payload, &carriage) {
@@ -100,7 +102,11 @@ impl Assembler {
         };
         // A packet none of whose readings is taken is kept with its dead letters.
         if batch.readings() - batch.dead_letters.len() > before {
-            packet_row(at, &packet, &sha256, first, batch);
+            let owner = packet_row(at, &packet, &sha256, first, batch);
+            if self.verifies && may_be_signed(frame) {
+                let (sent_at, device) = (packet.at, at.numbered.id);
+                batch.signed_packets.push(SignedPacket { owner, sent_at, device, digest });
+            }
         }
         count
     }
@@ -148,6 +154,7 @@ impl Assembler {
                     let owner = stream_row(at, packet, item, stream, element, batch);
                     let counted = nox_second(&stream_facts(stream), &self.rules.settings);
                     note_nox(&mut nox, at, packet, item, owner, counted);
+                    look_again(at, packet, owner, item.collected_at, batch);
                     owner
                 }
                 body => {
@@ -162,9 +169,14 @@ impl Assembler {
             if let Body::Obd(obd) = &item.body
                 && let Ok(dtcs) = &obd.dtc
             {
-                let alarm = Alarm::Diagnosis { mil_on: obd.mil.is_lit(), dtcs };
+                let alarm = Alarm::Diagnosis { protocol: obd.diagnosis_protocol, mil_on: obd.mil.is_lit(), dtcs };
                 let facts = TerminalFacts { kind: kind_of(at), device: packet.device, at: item.collected_at, alarm };
                 raise(packet, owner, judge::terminal(&facts), batch);
+            }
+            if let Body::RetrofitSmoke(smoke) = &item.body
+                && let Some(k_m1) = smoke.smoke_k_m1.value()
+            {
+                self.smoke(at, packet, owner, item.collected_at, k_m1, batch);
             }
             if let Some(position) = item.body.position().get().or_else(|| packet.frame.position()) {
                 self.place(at, packet, owner, item.collected_at, position, batch);
@@ -196,6 +208,34 @@ impl Assembler {
         }
     }
 
+    /// Judges a machine's smoke; road vehicles stand under other rules.
+    fn smoke(&self, at: &Place<'_>, packet: &Packet<'_>, owner: RowRef, time: Timestamp, k_m1: f64, batch: &mut Batch) {
+        if at.source.kind != SourceKind::Nonroad {
+            return;
+        }
+        let zones = &at.knowledge.zones;
+        let place = packet.frame.position().filter(|position| position.valid);
+        let in_class_3_zone = match place {
+            Some(place) => {
+                let mut zones = zones.containing(place.lon, place.lat, time);
+                Some(zones.any(|zone| &*zone.rule == NONROAD_SMOKE_CLASS_3))
+            }
+            // Without such a zone the place does not matter.
+            None => zones.iter().all(|zone| &*zone.rule != NONROAD_SMOKE_CLASS_3).then_some(false),
+        };
+        let facts = SmokeFacts {
+            machine: packet.device,
+            at: time,
+            k_m1,
+            stage: packet.register.and_then(|device| device.emission_stage),
+            power_w: packet.register.and_then(|device| device.power_w),
+            in_class_3_zone,
+        };
+        for finding in judge::smoke(&facts, &self.rules).into_findings() {
+            raise(packet, owner, Some(finding), batch);
+        }
+    }
+
     /// Judges where a machine is; positions of vehicles' terminals are not judged here.
     fn place(
         &self,
@@ -213,8 +253,8 @@ impl Assembler {
             .knowledge
             .zones
             .containing(position.lon, position.lat, time)
-            .filter(|zone| &*zone.rule == NONROAD_STAGE_MIN_3)
-            .map(|zone| ZoneFacts { name: &zone.name, kind: &zone.kind })
+            .filter(|zone| [NONROAD_STAGE_MIN_3, NONROAD_SITE_MIN_3].contains(&&*zone.rule))
+            .map(|zone| ZoneFacts { name: &zone.name, kind: &zone.kind, is_site: &*zone.rule == NONROAD_SITE_MIN_3 })
             .collect();
         let facts = NonroadFacts {
             machine: packet.device,
@@ -270,9 +310,15 @@ fn origin(at: &Place<'_>, packet: &Packet<'_>, element: usize, batch: &Batch) ->
     }
 }
 
-fn packet_row(at: &Place<'_>, packet: &Packet<'_>, sha256: &[u8], first: usize, batch: &mut Batch) {
+/// Packets that carry data, and activations; a JSON document is no packet.
+fn may_be_signed(frame: &Frame) -> bool {
+    frame.header.is_some() && matches!(frame.command, Command::Realtime | Command::Resend | Command::Activation)
+}
+
+fn packet_row(at: &Place<'_>, packet: &Packet<'_>, sha256: &[u8], first: usize, batch: &mut Batch) -> RowRef {
     let origin = origin(at, packet, first, batch);
     let table = &mut batch.keyed[Table::Packet as usize];
+    let owner = RowRef { table: Table::Packet, row: table.rows.len() as u32 };
     table.widen(packet.at);
     table.origins.push(origin);
     let mut row = table.rows.row(TERMINAL_PACKET.width());
@@ -292,6 +338,22 @@ fn packet_row(at: &Place<'_>, packet: &Packet<'_>, sha256: &[u8], first: usize, 
     row.int8(packet.digest);
     row.bytea(sha256);
     row.bytea(&packet.raw);
+    drop(row);
+    look_again(at, packet, owner, packet.at, batch);
+    owner
+}
+
+/// Leaves a task for the terminal's window that a reading belongs to.
+fn look_again(at: &Place<'_>, packet: &Packet<'_>, owner: RowRef, time: Timestamp, batch: &mut Batch) {
+    let window = window_of(time);
+    batch.terminal_tasks.push(TerminalTask {
+        owner,
+        device: at.numbered.id,
+        window,
+        sent_in: Some(window_of(packet.at)),
+        instant: (time.micros() % 1_000_000 != 0).then_some(time),
+        not_before: window.plus_seconds(WINDOW_SECONDS),
+    });
 }
 
 struct Named<'a> {

@@ -58,7 +58,11 @@ impl Plate {
         if !form_is_known(used) {
             return Err(PlateError::ImpossibleForm);
         }
-        Ok(Self(symbols.iter().fold(0, |word, &s| (word << BITS) | u64::from(s))))
+        Ok(Self::pack(&symbols))
+    }
+
+    fn pack(symbols: &[Symbol; MAX_SYMBOLS]) -> Self {
+        Self(symbols.iter().fold(0, |word, &s| (word << BITS) | u64::from(s)))
     }
 
     /// The packed characters; 56 bits.
@@ -77,12 +81,29 @@ impl Plate {
         std::str::from_utf8(&buffer[..length]).unwrap_or_default()
     }
 
+    /// The plate with another character in one place (0 is the first); `None` where no kind of plate has that form.
+    pub fn replace(self, place: usize, character: char) -> Option<Self> {
+        let mut symbols = [0; MAX_SYMBOLS];
+        let mut length = 0;
+        for (symbol, read) in symbols.iter_mut().zip(self.symbols()) {
+            *symbol = read;
+            length += 1;
+        }
+        let used = symbols.get_mut(..length)?;
+        *used.get_mut(place)? = symbol_of(character)?;
+        form_is_known(used).then(|| Self::pack(&symbols))
+    }
+
     /// The characters in order.
     pub fn characters(self) -> impl Iterator<Item = char> {
+        self.symbols().filter_map(character_of)
+    }
+
+    fn symbols(self) -> impl Iterator<Item = Symbol> {
         (0..MAX_SYMBOLS as u32)
             .rev()
             .map(move |place| ((self.0 >> (place * BITS)) & 0x7f) as Symbol)
-            .filter_map(character_of)
+            .filter(|&symbol| symbol != 0)
     }
 }
 
@@ -371,6 +392,16 @@ mod tests {
         let plain = Plate::parse("鲁C12345").expect("legal");
         for text in ["鲁c12345", "鲁C·12345", "鲁 C-12345", "鲁Ｃ１２３４５", "鲁C.123 45"] {
             assert_eq!(Plate::parse(text), Ok(plain), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_character_is_replaced_where_that_is_a_plate() {
+        let plate = Plate::parse("鲁C12345").expect("legal");
+        assert_eq!(plate.replace(6, 'S'), Plate::parse("鲁C1234S").ok());
+        assert_eq!(plate.replace(0, '京'), Plate::parse("京C12345").ok());
+        for (place, character) in [(1, '1'), (2, 'O'), (2, '车'), (7, '1'), (9, '1'), (0, '1')] {
+            assert_eq!(plate.replace(place, character), None, "{place} {character}");
         }
     }
 

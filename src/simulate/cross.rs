@@ -20,7 +20,7 @@ fn demo_files_import_without_a_refusal() {
         offline::vehicles(&file("vehicles.csv")).expect("readable").1,
         offline::stations(&file("stations.csv")).expect("readable").1,
         offline::devices(&file("devices.csv")).expect("readable").1,
-        offline::zones(&file("zones.geojson")).expect("readable").1,
+        offline::zones(&file("zones.geojson"), crate::zone::Datum::Wgs84).expect("readable").1,
     ];
     for list in List::ALL {
         let path = file(&format!("list-{}.csv", list.name()));

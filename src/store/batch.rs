@@ -70,14 +70,39 @@ pub struct OwnedFinding {
     pub finding: Finding,
 }
 
-/// A valid test of a vehicle, or any reading of one that raised a finding, for the evaluation task.
+/// What a passage came to, as its row says it; for those who compare it with what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub verdict: i16,
+    pub outcomes: i16,
+    pub content_hash: i64,
+}
+
+/// A reading of a vehicle whose plate was read, for the evaluation task and for the sweep of sightings.
 #[derive(Clone, Copy, Debug)]
 pub struct VehicleTask {
     pub owner: RowRef,
     pub plate_key: i64,
+    pub station: i32,
     pub at: Timestamp,
     /// Whether this reading itself makes the vehicle interesting (over a limit, or with a finding).
     pub raises_interest: bool,
+}
+
+/// A window of a terminal that a new reading belongs to, or in which a roadside unit saw its vehicle; see
+/// `evaluate::terminal`.
+#[derive(Clone, Copy, Debug)]
+pub struct TerminalTask {
+    pub owner: RowRef,
+    pub device: i32,
+    /// Start of the window.
+    pub window: Timestamp,
+    /// Start of the window in which the reading's packet was sent.
+    pub sent_in: Option<Timestamp>,
+    /// The reading's time where it lies between two whole seconds, which nobody would ask the index for.
+    pub instant: Option<Timestamp>,
+    /// Not to be looked at before this: a window that is not over yet would only be looked at again.
+    pub not_before: Timestamp,
 }
 
 /// A second of downstream NOx over the limit.
@@ -89,6 +114,15 @@ pub struct NoxSecond {
     pub ppm: f32,
     pub packet: i64,
     pub packet_at: Timestamp,
+}
+
+/// A packet whose signature is to be verified after the commit.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedPacket {
+    pub owner: RowRef,
+    pub sent_at: Timestamp,
+    pub device: i32,
+    pub digest: i64,
 }
 
 /// What one source's readings add to the book.
@@ -109,10 +143,14 @@ pub struct Batch {
     pub keyed: [KeyedRows; 4],
     /// Wide passage rows, parallel to `keyed[Table::Passage]`.
     pub passages: CopyRows,
+    /// Parallel to `passages`.
+    pub judged: Vec<Judged>,
     pub dead_letters: Vec<DeadLetter>,
     pub findings: Vec<OwnedFinding>,
     pub vehicle_tasks: Vec<VehicleTask>,
     pub nox_seconds: Vec<NoxSecond>,
+    pub terminal_tasks: Vec<TerminalTask>,
+    pub signed_packets: Vec<SignedPacket>,
     /// Topic and arrival of each message, for conflicts.
     pub messages: Vec<MessageFacts>,
     /// Readings refused before they became rows, by source, are already in `dead_letters`; this counts all that were

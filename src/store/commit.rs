@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
 use super::{
-    batch::{Batch, DeadLetter, RowRef, Table, Tally},
+    batch::{Batch, DeadLetter, RowRef, Table, Tally, VehicleTask},
     prepared::Prepared,
     tables::{self, KEYED, KeyedTable},
 };
@@ -120,6 +120,8 @@ impl Committer {
             (committed.findings, committed.events) = (rules, events);
         }
         committed.tasks = insert_tasks(&transaction, prepared, batch, &is_new).await?;
+        insert_signature_tasks(&transaction, prepared, batch, &is_new).await?;
+        insert_sightings(&transaction, prepared, batch, &is_new).await?;
         update_book(&transaction, prepared, &self.holder, &self.sources, &committed.tallies).await?;
         transaction.commit().await?;
         Ok(committed)
@@ -406,7 +408,84 @@ async fn insert_tasks(
             )
             .await?;
     }
+    insert_terminal_tasks(transaction, prepared, batch, is_new).await?;
     Ok(tasks)
+}
+
+/// One row a window and batch. They are not counted as tasks: nobody is woken for what is looked at minutes later.
+async fn insert_terminal_tasks(
+    transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
+    batch: &Batch,
+    is_new: &impl Fn(RowRef) -> bool,
+) -> Result<(), tokio_postgres::Error> {
+    let of_new = batch.terminal_tasks.iter().filter(|task| is_new(task.owner));
+    let mut tasks: Vec<_> =
+        of_new.map(|task| (task.device, task.window, task.sent_in, task.instant, task.not_before)).collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    tasks.sort_unstable();
+    tasks.dedup();
+    let device: Vec<i32> = tasks.iter().map(|(device, ..)| *device).collect();
+    let window: Vec<Timestamp> = tasks.iter().map(|(_, window, ..)| *window).collect();
+    let sent_in: Vec<Option<Timestamp>> = tasks.iter().map(|(_, _, sent_in, ..)| *sent_in).collect();
+    let instant: Vec<Option<Timestamp>> = tasks.iter().map(|(.., instant, _)| *instant).collect();
+    let not_before: Vec<Timestamp> = tasks.iter().map(|(.., not_before)| *not_before).collect();
+    prepared
+        .execute(
+            transaction,
+            "INSERT INTO terminal_task (device, at, sent_in, instant, due_at) \
+             SELECT d, at, sent_in, instant, greatest(due, now()) FROM unnest($1::int4[], $2::timestamptz[], \
+             $3::timestamptz[], $4::timestamptz[], $5::timestamptz[]) AS u (d, at, sent_in, instant, due)",
+            &[&device, &window, &sent_in, &instant, &not_before],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Leaves what is to be verified; see `crate::signature`.
+async fn insert_signature_tasks(
+    transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
+    batch: &Batch,
+    is_new: &impl Fn(RowRef) -> bool,
+) -> Result<(), tokio_postgres::Error> {
+    let packets: Vec<_> = batch.signed_packets.iter().filter(|packet| is_new(packet.owner)).collect();
+    if packets.is_empty() {
+        return Ok(());
+    }
+    let sent_at: Vec<Timestamp> = packets.iter().map(|p| p.sent_at).collect();
+    let device: Vec<i32> = packets.iter().map(|p| p.device).collect();
+    let digest: Vec<i64> = packets.iter().map(|p| p.digest).collect();
+    prepared
+        .execute(
+            transaction,
+            "INSERT INTO signature_task (sent_at, device, digest) \
+             SELECT * FROM unnest($1::timestamptz[], $2::int4[], $3::int8[])",
+            &[&sent_at, &device, &digest],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Leaves the batch's sightings of read plates for the sweep; `evaluate::cloned` says why every batch must.
+async fn insert_sightings(
+    transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
+    batch: &Batch,
+    is_new: &impl Fn(RowRef) -> bool,
+) -> Result<(), tokio_postgres::Error> {
+    let new: Vec<&VehicleTask> = batch.vehicle_tasks.iter().filter(|task| is_new(task.owner)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let key: Vec<i64> = new.iter().map(|sighting| sighting.plate_key).collect();
+    let at: Vec<Timestamp> = new.iter().map(|sighting| sighting.at).collect();
+    let station: Vec<i32> = new.iter().map(|sighting| sighting.station).collect();
+    let insert = "INSERT INTO sighting_sweep (plate_key, passed_at, station) VALUES ($1, $2, $3)";
+    prepared.execute(transaction, insert, &[&key, &at, &station]).await?;
+    Ok(())
 }
 
 async fn insert_interest(

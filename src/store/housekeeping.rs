@@ -10,12 +10,14 @@ use crate::config::Retention;
 /// Rows deleted in one statement on plain PostgreSQL: short locks, little WAL at a time.
 const BITE: i64 = 10_000;
 
-/// Tables with readings: name, time column, and whether they hold raw packets.
-const READINGS: [(&str, &str, bool); 4] = [
+/// Tables with readings, or what is said of each: name, time column, and whether they hold raw packets.
+const READINGS: [(&str, &str, bool); 5] = [
     ("passage", "passed_at", false),
     ("terminal_stream", "collected_at", false),
     ("terminal_item", "collected_at", false),
     ("terminal_packet", "sent_at", true),
+    // As long as readings: a day's count of failures must not shrink while its packets may still be resent.
+    ("signature_check", "sent_at", false),
 ];
 
 fn days(retention: &Retention, raw: bool) -> u32 {
@@ -77,6 +79,8 @@ pub async fn delete_one_bite(
     // Plain tables under either flavour.
     deleted += delete_older(client, "passage_key", "passed_at", retention.readings_days).await?;
     deleted += delete_older(client, "nox_over", "at", retention.readings_days).await?;
+    deleted += delete_older(client, "terminal_window", "at", retention.readings_days).await?;
+    deleted += delete_older(client, "terminal_day", "day", retention.readings_days).await?;
     Ok(deleted)
 }
 

@@ -20,6 +20,12 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (4, "outbox", include_str!("../../schemas/sql/0004_outbox.sql")),
     (5, "evaluate", include_str!("../../schemas/sql/0005_evaluate.sql")),
     (6, "aggregates", include_str!("../../schemas/sql/0006_aggregates.sql")),
+    (7, "terminal", include_str!("../../schemas/sql/0007_terminal.sql")),
+    (8, "warnings", include_str!("../../schemas/sql/0008_warnings.sql")),
+    (9, "sightings", include_str!("../../schemas/sql/0009_sightings.sql")),
+    (10, "import history", include_str!("../../schemas/sql/0010_import_history.sql")),
+    (11, "recheck", include_str!("../../schemas/sql/0011_recheck.sql")),
+    (12, "signatures", include_str!("../../schemas/sql/0012_signatures.sql")),
 ];
 
 /// Below this, `ON CONFLICT DO NOTHING` on a compressed chunk stopped at the first conflict and lost the rest.

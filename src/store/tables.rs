@@ -13,7 +13,7 @@ pub struct KeyedTable {
 
 pub const PASSAGE_KEY: KeyedTable = KeyedTable {
     name: "passage_key",
-    columns: &["station", "record_id", "passed_at", "plate_key", "content_hash", "lane", "outcomes"],
+    columns: &["station", "record_id", "passed_at", "plate_key", "content_hash", "lane", "outcomes", "lon", "lat"],
     key: &["station", "record_id"],
     time: None,
 };

@@ -136,6 +136,10 @@ pub struct Levels {
     pub evaluation_backlog: Level,
     /// Age of the oldest of them, milliseconds.
     pub evaluation_oldest_ms: Level,
+    /// Packets whose signature waits for verification.
+    pub signature_backlog: Level,
+    /// How long the oldest of them has waited, milliseconds.
+    pub signature_lag_ms: Level,
     /// Committed events that are not out yet.
     pub outbox_unsent: Level,
     /// Age of the oldest of them, milliseconds.
@@ -229,6 +233,8 @@ impl Books {
         gauge!(name::COMMIT_LAG_SECONDS).set(seconds(&self.levels.commit_lag_ms));
         gauge!(name::EVALUATION_BACKLOG).set(self.levels.evaluation_backlog.get() as f64);
         gauge!(name::EVALUATION_OLDEST_SECONDS).set(seconds(&self.levels.evaluation_oldest_ms));
+        gauge!(name::SIGNATURE_BACKLOG).set(self.levels.signature_backlog.get() as f64);
+        gauge!(name::SIGNATURE_LAG_SECONDS).set(seconds(&self.levels.signature_lag_ms));
         gauge!(name::OUTBOX_UNSENT).set(self.levels.outbox_unsent.get() as f64);
         gauge!(name::RELAY_LAG_SECONDS).set(seconds(&self.levels.relay_lag_ms));
         counter!(name::INTERCEPTS).absolute(self.intercepts.get());

@@ -81,6 +81,11 @@ impl Meters {
         self.books.revoked.add(1);
     }
 
+    /// Counts a packet whose signature was looked at; `result` is one of `signature::Outcome`.
+    pub fn signature_checked(&self, result: &'static str) {
+        counter!(name::SIGNATURES, "result" => result).increment(1);
+    }
+
     /// Counts events put out; `topic` is one of the contract's.
     pub fn events_published(&self, topic: &'static str, n: u64) {
         counter!(name::EVENTS_PUBLISHED, "topic" => topic).increment(n);

@@ -50,11 +50,17 @@ pub const INTERCEPTS: &str = "dieselwatch_intercepts_total";
 pub const EVALUATION_BACKLOG: &str = "dieselwatch_evaluation_backlog_tasks";
 pub const EVALUATION_OLDEST_SECONDS: &str = "dieselwatch_evaluation_oldest_seconds";
 pub const EVALUATION_SECONDS: &str = "dieselwatch_evaluation_seconds";
+pub const SIGHTING_SWEEP_BACKLOG: &str = "dieselwatch_sighting_sweep_batches";
 pub const KNOWLEDGE_VERSION: &str = "dieselwatch_knowledge_version";
 pub const KNOWLEDGE_ENTRIES: &str = "dieselwatch_knowledge_entries";
 pub const KNOWLEDGE_RELOADS: &str = "dieselwatch_knowledge_reloads_total";
 pub const KNOWLEDGE_FAILURES: &str = "dieselwatch_knowledge_failures_total";
 pub const KNOWLEDGE_LOAD_SECONDS: &str = "dieselwatch_knowledge_load_seconds";
+
+// Signatures.
+pub const SIGNATURES: &str = "dieselwatch_signatures_total";
+pub const SIGNATURE_BACKLOG: &str = "dieselwatch_signature_backlog_packets";
+pub const SIGNATURE_LAG_SECONDS: &str = "dieselwatch_signature_lag_seconds";
 
 // Publish.
 pub const OUTBOX_UNSENT: &str = "dieselwatch_outbox_unsent_events";
@@ -97,6 +103,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("class", "meters::ErrorClass; for HTTP the first digit of the status"),
     ("topic", "the three topics of the contract, section 6"),
     ("state", "online or offline"),
+    ("result", "signature::Outcome"),
     ("version", "the version of this build"),
 ];
 
@@ -148,12 +155,16 @@ pub const TABLE: &[Metric] = &[
     counter(INTERCEPTS, &[], "Findings that asked for an officer at once"),
     gauge(EVALUATION_BACKLOG, &[], "Evaluation tasks nobody has finished"),
     gauge(EVALUATION_OLDEST_SECONDS, &[], "Age of the oldest unfinished evaluation task"),
+    gauge(SIGHTING_SWEEP_BACKLOG, &[], "Committed batches not yet compared for plates at two places; 0 while it keeps up"),
     histogram(EVALUATION_SECONDS, SECONDS, "Time to evaluate and reconcile one subject"),
     gauge(KNOWLEDGE_VERSION, &["part"], "Version of the register, lists (the highest), zones, stations and devices in use"),
     gauge(KNOWLEDGE_ENTRIES, &["part"], "Entries of the register, lists, zones, stations and devices in use"),
     counter(KNOWLEDGE_RELOADS, &[], "Times another version of any of them was put in use"),
     counter(KNOWLEDGE_FAILURES, &[], "Times loading or listening failed and was tried again"),
     histogram(KNOWLEDGE_LOAD_SECONDS, SECONDS, "Time to load what changed"),
+    counter(SIGNATURES, &["result"], "Packets whose signature was looked at, by what came of it"),
+    gauge(SIGNATURE_BACKLOG, &[], "Packets whose signature waits for verification, counted up to a hundred thousand"),
+    gauge(SIGNATURE_LAG_SECONDS, &[], "Age of the packet that has waited longest for verification, 0 when none waits"),
     gauge(OUTBOX_UNSENT, &[], "Committed events that are not out yet"),
     gauge(RELAY_LAG_SECONDS, &[], "Age of the oldest event that is not out yet"),
     counter(EVENTS_PUBLISHED, &["topic"], "Events put out, to Kafka or for HTTP"),

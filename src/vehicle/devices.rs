@@ -1,6 +1,7 @@
 //! Terminals and machine trackers by kind and identity.
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::{
     config::{Protocol, SourceKind},
@@ -46,6 +47,8 @@ pub struct Device {
     pub bound_to: Option<Binding>,
     /// GB 20891 stage of a machine, 0..=4.
     pub emission_stage: Option<u8>,
+    /// Rated power of a machine, W.
+    pub power_w: Option<u32>,
     /// Whether the register in force names it; otherwise it only once reported.
     pub known: bool,
 }
@@ -71,6 +74,9 @@ pub struct Devices {
     obd: HashMap<Box<str>, Device>,
     retrofit: HashMap<Box<str>, Device>,
     nonroad: HashMap<Box<str>, Device>,
+    /// Numbers of terminals by what they are fixed to.
+    by_plate: HashMap<PlateKey, SmallVec<[i32; 2]>>,
+    by_vin: HashMap<Vin, SmallVec<[i32; 2]>>,
 }
 
 impl Devices {
@@ -78,6 +84,13 @@ impl Devices {
     pub fn new(version: i32, devices: impl IntoIterator<Item = (Box<str>, Device)>) -> Self {
         let mut all = Self { version, ..Self::default() };
         for (device_id, device) in devices {
+            // Without a word of the register an OBD terminal is that of the VIN it reports under.
+            let own_vin = || (device.kind == SourceKind::Obd).then(|| Vin::parse(&device_id)).flatten();
+            match device.bound_to.or_else(|| own_vin().map(Binding::Vin)) {
+                Some(Binding::Plate(key)) => all.by_plate.entry(key).or_default().push(device.id),
+                Some(Binding::Vin(vin)) => all.by_vin.entry(vin).or_default().push(device.id),
+                None => {}
+            }
             match device.kind {
                 SourceKind::Rs => continue,
                 SourceKind::Obd => &mut all.obd,
@@ -96,6 +109,21 @@ impl Devices {
             SourceKind::Retrofit => self.retrofit.get(device_id),
             SourceKind::Nonroad => self.nonroad.get(device_id),
         }
+    }
+
+    /// Terminals fixed to the vehicle with this plate and VIN.
+    pub fn of_vehicle(&self, key: PlateKey, vin: Option<Vin>) -> impl Iterator<Item = i32> + '_ {
+        let by_vin = vin.and_then(|vin| self.by_vin.get(&vin));
+        [self.by_plate.get(&key), by_vin].into_iter().flatten().flatten().copied()
+    }
+
+    /// What a device is fixed to: by the register, or else, for an OBD terminal, the VIN it reports under.
+    pub fn binding(&self, kind: SourceKind, device_id: &str) -> Option<Binding> {
+        let by_register = self.find(kind, device_id).and_then(|device| device.bound_to);
+        by_register.or_else(|| match kind {
+            SourceKind::Obd => Vin::parse(device_id).map(Binding::Vin),
+            SourceKind::Rs | SourceKind::Retrofit | SourceKind::Nonroad => None,
+        })
     }
 
     /// Version of the dataset; 0 when none is loaded.
@@ -128,7 +156,15 @@ mod tests {
 
     #[test]
     fn kinds_are_kept_apart() {
-        let device = |id, kind| Device { id, kind, protocol: None, bound_to: None, emission_stage: None, known: true };
+        let device = |id, kind| Device {
+            id,
+            kind,
+            protocol: None,
+            bound_to: None,
+            emission_stage: None,
+            power_w: None,
+            known: true,
+        };
         let devices = Devices::new(
             1,
             [("A".into(), device(1, SourceKind::Retrofit)), ("A".into(), device(2, SourceKind::Nonroad))],
@@ -137,5 +173,37 @@ mod tests {
         assert_eq!(devices.find(SourceKind::Nonroad, "A").map(|d| d.id), Some(2));
         assert_eq!(devices.find(SourceKind::Obd, "A"), None);
         assert_eq!(devices.len(), 2);
+    }
+
+    #[test]
+    fn terminals_are_found_by_their_vehicle() {
+        let device = |id, kind, bound: Option<&str>| Device {
+            id,
+            kind,
+            protocol: None,
+            power_w: None,
+            bound_to: bound.and_then(Binding::parse),
+            emission_stage: None,
+            known: true,
+        };
+        let vin = "LGDCHA1G8MA900002";
+        let devices = Devices::new(
+            1,
+            [
+                (vin.into(), device(1, SourceKind::Obd, None)),
+                ("R-1".into(), device(2, SourceKind::Retrofit, Some("鲁C12345:yellow"))),
+                ("R-2".into(), device(3, SourceKind::Retrofit, Some(vin))),
+                ("M-1".into(), device(4, SourceKind::Nonroad, None)),
+            ],
+        );
+        let Some(Binding::Plate(key)) = Binding::parse("鲁C12345:yellow") else { panic!("a plate") };
+        let of = |vin: Option<&str>| {
+            let mut all: Vec<i32> = devices.of_vehicle(key, vin.and_then(Vin::parse)).collect();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!((of(Some(vin)), of(None)), (vec![1, 2, 3], vec![2]));
+        assert_eq!(devices.binding(SourceKind::Obd, vin), Binding::parse(vin));
+        assert_eq!(devices.binding(SourceKind::Nonroad, "M-1"), None);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use smallvec::SmallVec;
 
+use super::confusable::Candidate;
 use crate::reading::{Timestamp, Vin};
 
 /// Emission stage by the register: 国0..国VI compare as numbers; zero-emission (99) stands outside the order.
@@ -71,6 +72,9 @@ pub struct Vehicle {
     /// Reference torque of the engine, N·m.
     pub reference_torque_nm: Option<u16>,
     pub vin: Option<Vin>,
+    /// The register's rows contradict each other or themselves: what is in dispute is unknown here, and whatever is
+    /// found about the vehicle waits for a person.
+    pub contradictory: bool,
 }
 
 impl Vehicle {
@@ -107,11 +111,13 @@ impl ListHit {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum MatchKind {
     /// The register or a list holds exactly this plate and colour.
     Exact,
+    /// Nothing holds the plate as it was read, but these listed vehicles differ in one character that cameras confuse,
+    /// the likeliest first; never empty. The passage is judged as one of an unknown vehicle.
+    Suspected(Vec<Candidate>),
     None,
 }
 

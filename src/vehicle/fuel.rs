@@ -3,12 +3,14 @@
 use super::facts::Fuel;
 
 impl Fuel {
-    /// Reduces one or two letters of GA/T 16.9 (NUL-padded). Two letters: electric beside anything is a hybrid, diesel
+    /// Reduces one or two letters of GA/T 16.9 (NUL-padded). Two letters: petrol and diesel exclude each other, so which
+    /// of them it burns is unknown; electric beside anything is a hybrid, diesel
     /// beside gas stays diesel (it still ignites by compression), petrol beside gas counts as gas.
     pub fn of_code(code: [u8; 2]) -> Self {
         match code {
             [0, 0] => Fuel::Unknown,
             [single, 0] => Self::of_letter(single),
+            pair if excludes_itself(pair) => Fuel::Unknown,
             pair if pair.contains(&b'C') => Fuel::Hybrid,
             pair if pair.contains(&b'B') => Fuel::Diesel,
             pair if pair.contains(&b'E') || pair.contains(&b'F') => Fuel::Gas,
@@ -26,6 +28,11 @@ impl Fuel {
             _ => Fuel::Other,
         }
     }
+}
+
+/// Whether the letters name two fuels that no engine burns both.
+pub const fn excludes_itself(code: [u8; 2]) -> bool {
+    matches!(code, [b'A', b'B'] | [b'B', b'A'])
 }
 
 /// Letters of a fuel given by letter or by name; `None` when it is neither. The empty text is "not registered".
@@ -73,6 +80,7 @@ mod tests {
             ("BE", *b"BE", Fuel::Diesel),
             ("O", *b"O\0", Fuel::Hybrid),
             ("P", *b"P\0", Fuel::Other),
+            ("AB", *b"AB", Fuel::Unknown),
         ] {
             assert_eq!(code_of(text), Some(code), "{text}");
             assert_eq!(Fuel::of_code(code), fuel, "{text}");

@@ -1,24 +1,31 @@
 //! Files of an operator into the register: read as a stream, checked row by row, applied as one version.
 //!
 //! ```text
-//! encoding (UTF-8 or GBK, hash) -> sheet (header, rows) -> rows (one type per dataset) -> apply (one transaction)
+//! encoding (UTF-8, GBK or XLSX, hash) -> sheet (header, rows; archive and workbook below it for XLSX, `crate::mapping` for
+//! foreign names) -> rows (one type per dataset) -> apply (one transaction; contradictions, difference, report)
 //! ```
 //!
 //! - A row that is refused is named with its number and the reason and never stops the others, unless asked to.
 //! - A file is a whole version: what it does not name is gone from the next version.
 //! - Two rows for the same thing (plate and colour; station; ...) with the same content: the first is taken, the others
-//!   are refused as repeats. With different content *none* is taken, because nothing tells which is right, and a vehicle
-//!   judged by the wrong row would be accused or acquitted by chance.
+//!   are refused as repeats. With different content nothing tells which is right. Of a vehicle then every row is kept
+//!   (`vehicle_contradictions`), and the one in force holds what all of them agree on, marked as contradictory: rules
+//!   lack what is in dispute, and every finding waits for a person. Of anything else none is taken.
 //! - Reasons name the column and what is wrong with it, never the cell: reports are passed around, plates are not.
 
 pub mod apply;
+mod archive;
 pub mod encoding;
 pub mod fields;
+pub mod inspections;
 pub mod offline;
 pub mod rows;
 pub mod sheet;
+mod workbook;
+#[cfg(test)]
+pub(in crate::vehicle) use workbook::tests as workbook_tests;
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// What can be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub enum Dataset {
     Zones,
     Stations,
     Devices,
+    /// A journal of reports; its versions count the imports.
+    Inspections,
 }
 
 /// `vehicles`, `list:retire_n3`: the key of versions, and the payload of notifications.
@@ -39,7 +48,25 @@ impl fmt::Display for Dataset {
             Dataset::Zones => f.write_str("zones"),
             Dataset::Stations => f.write_str("stations"),
             Dataset::Devices => f.write_str("devices"),
+            Dataset::Inspections => f.write_str("inspections"),
         }
+    }
+}
+
+impl FromStr for Dataset {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "vehicles" => Dataset::Vehicles,
+            "zones" => Dataset::Zones,
+            "stations" => Dataset::Stations,
+            "devices" => Dataset::Devices,
+            other => match other.strip_prefix(LIST_PREFIX) {
+                Some(name) => Dataset::List(ListName::parse(name)?),
+                None => return Err("a dataset is vehicles, zones, stations, devices or list:NAME"),
+            },
+        })
     }
 }
 
@@ -124,6 +151,14 @@ pub enum ImportError {
     Header(#[from] sheet::HeaderError),
     #[error("{path} is not a GeoJSON feature collection: {why}")]
     NotGeoJson { path: String, why: String },
+    #[error("{path} is not in the datum it is imported in: {why}")]
+    OtherDatum { path: String, why: String },
+    #[error("{path} line {line} is no warning: {why}")]
+    NotAWarning { path: String, line: usize, why: String },
+    #[error(transparent)]
+    Workbook(#[from] workbook::WorkbookError),
+    #[error("{0} are a journal, which has no versions to go back to: correct a report by importing it again")]
+    Journal(&'static str),
     #[error("read the rows")]
     Csv(#[from] csv::Error),
     #[error("the database has no tables for the register; run `dieselwatch migrate` first")]
@@ -132,6 +167,10 @@ pub enum ImportError {
     Database(#[source] tokio_postgres::Error),
     #[error("the reader of the file stopped before its end")]
     ReaderGone,
+    #[error("{dataset} has no version {version}; `dieselwatch import history {dataset}` shows those there are")]
+    NoVersion { dataset: String, version: i32 },
+    #[error("write the report {path}")]
+    Report { path: String, source: std::io::Error },
 }
 
 impl From<tokio_postgres::Error> for ImportError {
@@ -156,6 +195,10 @@ mod tests {
         }
         let name = ListName::parse("scrapped").expect("a name");
         assert_eq!(Dataset::List(name).to_string(), "list:scrapped");
+        for name in ["vehicles", "zones", "stations", "devices", "list:scrapped"] {
+            assert_eq!(name.parse::<Dataset>().map(|dataset| dataset.to_string()).as_deref(), Ok(name));
+        }
+        assert!("lists".parse::<Dataset>().is_err() && "list:A".parse::<Dataset>().is_err());
     }
 
     #[test]

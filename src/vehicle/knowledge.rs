@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 use super::{
+    confusable,
     devices::{Binding, Device, Devices},
     facts::{MatchKind, VehicleMatch},
     import::Dataset,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     reading::{PlateKey, Timestamp, Vin},
+    warning::{Warnings, ledger},
     zone::Zones,
 };
 
@@ -29,9 +31,10 @@ pub struct Knowledge {
     pub stations: Arc<Stations>,
     pub devices: Arc<Devices>,
     pub zones: Arc<Zones>,
+    pub warnings: Arc<Warnings>,
 }
 
-/// Dataset (`vehicles`, `list:retire_n3`, `zones`, `stations`, `devices`) to the version loaded.
+/// Dataset (`vehicles`, `list:retire_n3`, `zones`, `stations`, `devices`, `warnings`) to the version loaded.
 pub type Versions = BTreeMap<String, i32>;
 
 impl Knowledge {
@@ -42,6 +45,21 @@ impl Knowledge {
         let lists = self.lists.find(key, at);
         let kind = if vehicle.is_some() || !lists.is_empty() { MatchKind::Exact } else { MatchKind::None };
         VehicleMatch { kind, vehicle, lists, registry_version: self.registry.version() }
+    }
+
+    /// As [`Knowledge::match_vehicle`]; where nothing holds the plate, the vehicles on the lists `that_matter` which it may
+    /// have been misread from. Costs nothing for a plate that is known. Without a register nobody can say that a plate
+    /// does not exist, so then nothing is suspected.
+    #[inline]
+    pub fn identify(&self, key: PlateKey, at: Timestamp, that_matter: &[String]) -> VehicleMatch {
+        let mut matched = self.match_vehicle(key, at);
+        if matched.kind == MatchKind::None && !self.registry.is_empty() && !self.lists.names(key) {
+            let candidates = confusable::candidates(key, at, &self.lists, that_matter);
+            if !candidates.is_empty() {
+                matched.kind = MatchKind::Suspected(candidates);
+            }
+        }
+        matched
     }
 
     /// The vehicle of exactly this VIN (either case), with the list entries of its plate in force at that time.
@@ -82,20 +100,22 @@ impl Knowledge {
             (Dataset::Devices, self.devices.version()),
             (Dataset::Zones, self.zones.version()),
         ];
+        let warnings = [(ledger::DATASET.to_owned(), self.warnings.version())];
         let single = single.into_iter().map(|(dataset, version)| (dataset.to_string(), version));
         let lists =
             self.lists.versions().map(|(name, version, _)| (format!("{}{name}", super::import::LIST_PREFIX), version));
-        single.chain(lists).filter(|&(_, version)| version > 0).collect()
+        single.chain(warnings).chain(lists).filter(|&(_, version)| version > 0).collect()
     }
 
     /// Entries by kind of dataset, for gauges.
-    pub fn sizes(&self) -> [(&'static str, usize); 5] {
+    pub fn sizes(&self) -> [(&'static str, usize); 6] {
         [
             ("vehicles", self.registry.len()),
             ("lists", self.lists.len()),
             ("stations", self.stations.len()),
             ("devices", self.devices.len()),
             ("zones", self.zones.len()),
+            ("warnings", self.warnings.len()),
         ]
     }
 }
@@ -119,9 +139,10 @@ impl KnowledgeHandle {
         Self::new(Knowledge {
             registry: registry.into(),
             lists: lists.into(),
-            stations: stations.into(),
+            stations: stations.sited(&zones).into(),
             devices: devices.into(),
             zones: zones.into(),
+            warnings: Arc::default(),
         })
     }
 

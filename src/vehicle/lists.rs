@@ -67,6 +67,12 @@ impl Lists {
         entries.filter(|(key, entry)| **key == wanted && in_force(entry)).filter_map(|(_, e)| self.hit(e)).collect()
     }
 
+    /// Whether any list names this plate and colour, at whatever time.
+    pub fn names(&self, key: PlateKey) -> bool {
+        let wanted = spread(key.bits());
+        self.keys.get(self.directory.rows(wanted)).is_some_and(|keys| keys.contains(&wanted))
+    }
+
     fn hit(&self, entry: &Entry) -> Option<ListHit> {
         let list = self.lists.get(entry.list as usize)?;
         let text = |place: u32| self.texts.get(place as usize).cloned();

@@ -1,11 +1,15 @@
 //! The datasets in force out of the database into memory: one consistent state, read as a stream.
 //!
-//! Rows go straight into the builders; nothing but the growing table and one network buffer is held. The peak while
+//! Rows go straight into the builders; nothing but the growing table and a few batches of rows is held. The peak while
 //! two registers live is two tables and a part of 1/256.
+//!
+//! The register and the lists are taken apart on a blocking thread, batch by batch: ten million rows are seconds of work,
+//! and an async worker that does them is one that takes no messages.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{TryStreamExt as _, pin_mut};
+use tokio::sync::mpsc;
 use tokio_postgres::{Client, IsolationLevel, Row, RowStream, Transaction, types::ToSql};
 
 use super::{
@@ -21,7 +25,11 @@ use super::{
 };
 use crate::{
     reading::PlateKey,
-    zone::{Hours, Zone, Zones, geojson},
+    warning::{
+        Warnings,
+        ledger::{self, LedgerError, Revision},
+    },
+    zone::{Classes, Datum, Holding, Hours, Zone, Zones, geojson},
 };
 
 /// Why a dataset could not be loaded; the one in memory stays.
@@ -69,6 +77,13 @@ pub async fn load_changed(client: &mut Client, running: &Knowledge) -> Result<Op
         next.zones = Arc::new(zones(&transaction, version_of(&wanted, "zones")).await?);
         changed = true;
     }
+    if differs("stations") || differs("zones") {
+        next.stations = Arc::new(next.stations.sited(&next.zones));
+    }
+    if differs(ledger::DATASET) {
+        next.warnings = Arc::new(warnings(&transaction, version_of(&wanted, ledger::DATASET)).await?);
+        changed = true;
+    }
     transaction.commit().await?;
     Ok(changed.then_some(next))
 }
@@ -97,13 +112,11 @@ async fn registry(transaction: &Transaction<'_>, version: i32) -> Result<Registr
     let rows = stream(
         transaction,
         "SELECT plate_key, vin, fuel, emission_stage, vehicle_kind, use_nature, state,
-                registered_on - DATE '1970-01-01', local, retrofit, reference_torque_nm
+                registered_on - DATE '1970-01-01', local, retrofit, reference_torque_nm, contradictory
          FROM vehicles WHERE to_version IS NULL",
     )
     .await?;
-    pin_mut!(rows);
-    let mut builder = RegistryBuilder::default();
-    while let Some(row) = rows.try_next().await? {
+    let add = |builder: &mut RegistryBuilder, row: &Row| {
         let stored = StoredVehicle {
             vin: row.try_get(1)?,
             fuel: row.try_get(2)?,
@@ -115,33 +128,78 @@ async fn registry(transaction: &Transaction<'_>, version: i32) -> Result<Registr
             local: row.try_get(8)?,
             retrofit: row.try_get(9)?,
             reference_torque_nm: row.try_get(10)?,
+            contradictory: row.try_get(11)?,
         };
-        builder.push(plate_key(&row, 0)?, &stored.facts());
-    }
-    Ok(tokio::task::spawn_blocking(move || builder.build(version)).await?)
+        builder.push(plate_key(row, 0)?, &stored.facts());
+        Ok(())
+    };
+    collect(rows, RegistryBuilder::default(), add, move |builder| builder.build(version)).await
+}
+
+/// Rows handed over at once, and batches under way.
+const BATCH: usize = 4_096;
+const BATCHES: usize = 4;
+
+/// Takes a stream of rows apart and builds a table of them, both on a blocking thread.
+async fn collect<B: Send + 'static, T: Send + 'static>(
+    rows: RowStream,
+    mut builder: B,
+    add: impl Fn(&mut B, &Row) -> Result<(), LoadError> + Send + 'static,
+    build: impl FnOnce(B) -> T + Send + 'static,
+) -> Result<T, LoadError> {
+    let (sender, mut batches) = mpsc::channel::<Vec<Row>>(BATCHES);
+    let work = tokio::task::spawn_blocking(move || {
+        while let Some(batch) = batches.blocking_recv() {
+            for row in &batch {
+                add(&mut builder, row)?;
+            }
+        }
+        Ok(build(builder))
+    });
+    let read = async {
+        pin_mut!(rows);
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(row) = rows.try_next().await? {
+            batch.push(row);
+            // The receiver is gone when a row made no sense, which is what will be reported.
+            if batch.len() == BATCH
+                && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        let _ = sender.send(batch).await;
+        Ok::<(), tokio_postgres::Error>(())
+    };
+    let read = read.await;
+    drop(sender);
+    let built = work.await?;
+    // A stream cut short leaves a table that must not be used.
+    read?;
+    built
 }
 
 async fn lists(transaction: &Transaction<'_>, versions: &BTreeMap<String, i32>) -> Result<Lists, LoadError> {
     let mut builder = ListsBuilder::default();
-    let handles: BTreeMap<&str, _> =
-        versions.iter().map(|(name, &version)| (name.as_str(), builder.list(name, version))).collect();
+    let handles: BTreeMap<String, _> =
+        versions.iter().map(|(name, &version)| (name.clone(), builder.list(name, version))).collect();
     let rows = stream(
         transaction,
         "SELECT list, plate_key, valid_from, valid_to, reason, document_no FROM list_entries WHERE to_version IS NULL",
     )
     .await?;
-    pin_mut!(rows);
-    while let Some(row) = rows.try_next().await? {
-        let Some(&list) = handles.get(row.try_get::<_, &str>(0)?) else { continue };
+    let add = move |builder: &mut ListsBuilder, row: &Row| {
+        let Some(&list) = handles.get(row.try_get::<_, &str>(0)?) else { return Ok(()) };
         let entry = ListEntry {
             valid_from: row.try_get(2)?,
             valid_to: row.try_get(3)?,
             reason: row.try_get::<_, Option<&str>>(4)?.map(Into::into),
             document_no: row.try_get::<_, Option<&str>>(5)?.map(Into::into),
         };
-        builder.push(list, plate_key(&row, 1)?, &entry);
-    }
-    Ok(tokio::task::spawn_blocking(move || builder.build()).await?)
+        builder.push(list, plate_key(row, 1)?, &entry);
+        Ok(())
+    };
+    collect(rows, builder, add, ListsBuilder::build).await
 }
 
 async fn stations(transaction: &Transaction<'_>, version: i32) -> Result<Stations, LoadError> {
@@ -164,6 +222,7 @@ async fn stations(transaction: &Transaction<'_>, version: i32) -> Result<Station
             lon: row.try_get(6)?,
             lat: row.try_get(7)?,
             known: row.try_get(8)?,
+            zones: Holding::default(),
         };
         stations.push((row.try_get::<_, &str>(0)?.into(), station));
     }
@@ -173,7 +232,7 @@ async fn stations(transaction: &Transaction<'_>, version: i32) -> Result<Station
 async fn devices(transaction: &Transaction<'_>, version: i32) -> Result<Devices, LoadError> {
     let rows = stream(
         transaction,
-        "SELECT device_id, id, kind, protocol, bound_to, emission_stage, known FROM current_devices",
+        "SELECT device_id, id, kind, protocol, bound_to, emission_stage, known, power_w FROM current_devices",
     )
     .await?;
     pin_mut!(rows);
@@ -186,6 +245,7 @@ async fn devices(transaction: &Transaction<'_>, version: i32) -> Result<Devices,
             bound_to: row.try_get::<_, Option<&str>>(4)?.and_then(Binding::parse),
             emission_stage: row.try_get::<_, Option<i16>>(5)?.and_then(|stage| u8::try_from(stage).ok()),
             known: row.try_get(6)?,
+            power_w: row.try_get::<_, Option<i32>>(7)?.and_then(|power| u32::try_from(power).ok()),
         };
         devices.push((row.try_get::<_, &str>(0)?.into(), device));
     }
@@ -195,7 +255,8 @@ async fn devices(transaction: &Transaction<'_>, version: i32) -> Result<Devices,
 async fn zones(transaction: &Transaction<'_>, version: i32) -> Result<Zones, LoadError> {
     let rows = stream(
         transaction,
-        "SELECT name, kind, rule, valid_from, valid_to, hours, geometry FROM current_zones
+        "SELECT name, kind, rule, valid_from, valid_to, hours, geometry, vehicle_classes, permits, drawn_in
+         FROM current_zones
          ORDER BY name, rule, valid_from",
     )
     .await?;
@@ -203,6 +264,8 @@ async fn zones(transaction: &Transaction<'_>, version: i32) -> Result<Zones, Loa
     let mut zones = Vec::new();
     while let Some(row) = rows.try_next().await? {
         let hours: Option<&str> = row.try_get(5)?;
+        let classes: Option<&str> = row.try_get(7)?;
+        let drawn_in: Option<&str> = row.try_get(9)?;
         zones.push(Zone {
             name: row.try_get::<_, &str>(0)?.into(),
             kind: row.try_get::<_, &str>(1)?.into(),
@@ -211,10 +274,25 @@ async fn zones(transaction: &Transaction<'_>, version: i32) -> Result<Zones, Loa
             valid_to: row.try_get(4)?,
             hours: Hours::parse(hours.unwrap_or_default())
                 .map_err(|_| LoadError::Corrupt { what: "hours of a zone" })?,
+            classes: Classes::parse(classes.unwrap_or_default())
+                .map_err(|_| LoadError::Corrupt { what: "classes of a zone" })?,
+            permits: row.try_get::<_, Option<&str>>(8)?.map(Into::into),
+            drawn_in: drawn_in
+                .map_or(Some(Datum::Wgs84), Datum::parse)
+                .ok_or(LoadError::Corrupt { what: "datum of a zone" })?,
             parts: geojson::parts(&row.try_get(6)?).map_err(|_| LoadError::Corrupt { what: "outline of a zone" })?,
         });
     }
     Ok(tokio::task::spawn_blocking(move || Zones::new(version, zones)).await?)
+}
+
+async fn warnings(transaction: &Transaction<'_>, version: i32) -> Result<Warnings, LoadError> {
+    let rows = transaction.query(&ledger::select("current_warnings"), &[]).await?;
+    let standing: Vec<_> = rows.iter().map(ledger::read).collect::<Result<_, _>>().map_err(|error| match error {
+        LedgerError::Database(error) => LoadError::Database(error),
+        LedgerError::Corrupt | LedgerError::Refused(_) => LoadError::Corrupt { what: "warning" },
+    })?;
+    Ok(Warnings::of_acts(version, standing.into_iter().map(Revision::standing)))
 }
 
 fn plate_key(row: &Row, column: usize) -> Result<PlateKey, LoadError> {

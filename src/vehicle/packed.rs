@@ -16,6 +16,8 @@ pub const MAX_TORQUE_NM: u16 = 0x7fff;
 const NO_STAGE: u128 = 15;
 const ZERO_EMISSION: u128 = 7;
 
+/// Marks a vehicle whose rows contradict each other; beside the 102 bits of a VIN.
+const CONTRADICTORY: u128 = 1 << 102;
 /// Marks a VIN that six bits a character cannot hold; the rest is its place in the register's side table.
 const VIN_ASIDE: u128 = 1 << 103;
 
@@ -81,7 +83,8 @@ impl Packed {
             w.put(letter(character), 5);
         }
         debug_assert_eq!(w.used, 96);
-        Self { facts: low_bytes(w.word), vin: low_bytes(vin_word(vin)) }
+        let contradictory = if vehicle.contradictory { CONTRADICTORY } else { 0 };
+        Self { facts: low_bytes(w.word), vin: low_bytes(vin_word(vin) | contradictory) }
     }
 
     /// The facts, without the VIN.
@@ -116,12 +119,13 @@ impl Packed {
             retrofit,
             reference_torque_nm: (torque != 0).then_some(torque),
             vin: None,
+            contradictory: word(&self.vin) & CONTRADICTORY != 0,
         }
     }
 
     #[inline]
     pub fn vin(&self) -> PackedVin {
-        match word(&self.vin) {
+        match word(&self.vin) & !CONTRADICTORY {
             0 => PackedVin::None,
             aside if aside & VIN_ASIDE != 0 => PackedVin::Aside((aside ^ VIN_ASIDE) as u32),
             vin => PackedVin::Word(vin),
@@ -236,9 +240,10 @@ mod tests {
         let use_nature = prop_oneof![Just(0u8), b'A'..=b'Z'];
         let registered = prop::option::of(1..=65_535i32);
         let torque = prop::option::of(1..=MAX_TORQUE_NM);
-        (code, stage, kind, use_nature, 0u32..1 << 26, registered, any::<Option<bool>>(), any::<bool>(), torque)
+        (code, stage, kind, use_nature, 0u32..1 << 26, registered, any::<Option<bool>>(), any::<[bool; 2]>(), torque)
             .prop_map(
-                |(fuel_code, stage, kind, use_nature, states, registered_on, local, retrofit, reference_torque_nm)| {
+                |(fuel_code, stage, kind, use_nature, states, registered_on, local, flags, reference_torque_nm)| {
+                    let [retrofit, contradictory] = flags;
                     Vehicle {
                         fuel: Fuel::of_code(fuel_code),
                         fuel_code,
@@ -251,6 +256,7 @@ mod tests {
                         retrofit,
                         reference_torque_nm,
                         vin: None,
+                        contradictory,
                     }
                 },
             )

@@ -69,6 +69,22 @@ impl Registry {
         self.vehicle(place)
     }
 
+    /// Asks the memory for what [`Registry::find`] will need, and waits for none of it. Whoever knows several plates at
+    /// once asks for all of them first: their waits for memory then pass at the same time.
+    #[inline]
+    pub fn ask_ahead(&self, key: PlateKey) {
+        let (_, guess) = self.directory.rows_and_guess(spread(key.bits()));
+        self.fetch_ahead(guess);
+        #[cfg(target_arch = "x86_64")]
+        for row in [guess.saturating_sub(3), guess + 4] {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            if let Some(key) = self.keys.get(row) {
+                // SAFETY: as in `fetch_ahead`.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(key).cast()) };
+            }
+        }
+    }
+
     /// The vehicle of exactly this VIN and its plate. Where several plates carry one VIN (a vehicle that was
     /// re-registered, or a cloned identity), one that is neither deregistered nor scrapped comes before one that is,
     /// then the one registered last, then the greater key: an answer that does not depend on the order of the file.
@@ -238,6 +254,7 @@ mod tests {
             retrofit: false,
             reference_torque_nm: Some(1_850),
             vin: vin.and_then(Vin::parse),
+            contradictory: false,
         }
     }
 

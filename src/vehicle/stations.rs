@@ -2,7 +2,10 @@
 
 use hashbrown::HashMap;
 
-use crate::reading::Timestamp;
+use crate::{
+    reading::Timestamp,
+    zone::{Holding, Zones},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StationKind {
@@ -47,6 +50,8 @@ pub struct Station {
     pub lat: Option<f64>,
     /// Whether the register in force names it; otherwise it only once reported.
     pub known: bool,
+    /// The zones that hold its place, looked up once for all its passages; see [`Stations::sited`].
+    pub zones: Holding,
 }
 
 /// One version of the stations. Immutable.
@@ -59,6 +64,20 @@ pub struct Stations {
 impl Stations {
     pub fn new(version: i32, stations: impl IntoIterator<Item = (Box<str>, Station)>) -> Self {
         Self { version, by_code: stations.into_iter().collect() }
+    }
+
+    /// The same stations with the zones of this version that hold each: to be made again whenever either changes.
+    #[must_use]
+    pub fn sited(&self, zones: &Zones) -> Self {
+        let site = |station: &Station| match (station.lon, station.lat) {
+            (Some(lon), Some(lat)) => zones.holding(lon, lat),
+            _ => Holding::default(),
+        };
+        let stations = self.by_code.iter().map(|(code, station)| {
+            let sited = Station { zones: site(station), ..station.clone() };
+            (code.clone(), sited)
+        });
+        Self::new(self.version, stations)
     }
 
     pub fn find(&self, station_id: &str) -> Option<&Station> {

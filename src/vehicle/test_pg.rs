@@ -15,8 +15,6 @@ use std::{
 
 use tokio_postgres::{Client, NoTls};
 
-const MIGRATION: &str = include_str!("../../schemas/sql/0002_registry.sql");
-
 /// Ceiling of every wait; nothing takes near as long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -37,10 +35,10 @@ impl Database {
         Self { cluster, name }
     }
 
-    /// A database with the tables of the register.
+    /// A database with all tables.
     pub async fn migrated() -> Self {
         let database = Self::empty().await;
-        database.connect().await.batch_execute(MIGRATION).await.expect("the migration runs");
+        crate::store::migrate::run(&database.connect().await).await.expect("the migrations run");
         database
     }
 

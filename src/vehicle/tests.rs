@@ -94,13 +94,13 @@ async fn vehicles_come_in_by_versions_and_every_version_stays() {
     assert_eq!(knowledge.plate_of_vin("LGDCHA1G8MA900002"), Some(key("鲁C12345", PlateColor::Yellow)));
 
     let third = import(&database, &["vehicles"], "vehicles_bad_rows.csv").await;
-    assert_eq!(counts(&third), (3, 3, 0, 4, 0, 9));
+    assert_eq!(counts(&third), (3, 4, 0, 4, 0, 7));
     let client = database.connect().await;
     let count = async |condition: &str| {
         let statement = format!("SELECT count(*) FROM vehicles WHERE {condition}");
         client.query_one(&statement, &[]).await.expect("counted").get::<_, i64>(0)
     };
-    assert_eq!(count("to_version IS NULL").await, 3);
+    assert_eq!(count("to_version IS NULL").await, 4);
     assert_eq!(count("from_version <= 2 AND (to_version IS NULL OR to_version > 2)").await, 4);
     let audit = client
         .query("SELECT version, state, imported_by, rows_refused, file_encoding FROM imports ORDER BY version", &[])
@@ -109,7 +109,7 @@ async fn vehicles_come_in_by_versions_and_every_version_stays() {
     let audit: Vec<(i32, String, String, i64, String)> =
         audit.iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4))).collect();
     assert_eq!(audit[1], (2, "superseded".into(), "tester".into(), 0, "GBK".into()));
-    assert_eq!(audit[2], (3, "in_force".into(), "tester".into(), 9, "UTF-8".into()));
+    assert_eq!(audit[2], (3, "in_force".into(), "tester".into(), 7, "UTF-8".into()));
     let kept = client.query("SELECT row_number FROM import_refusals ORDER BY row_number", &[]).await.expect("kept");
     assert_eq!(kept.iter().map(|r| r.get(0)).collect::<Vec<i64>>(), [3, 4, 5, 6, 7, 8, 10, 11, 12]);
 }
@@ -121,7 +121,7 @@ async fn bad_rows_are_named_alike_offline_and_online() {
     let online = import(&database, &["vehicles"], "vehicles_bad_rows.csv").await;
     let (registry, offline) = offline::vehicles(&fixture("vehicles_bad_rows.csv")).expect("read");
     assert_eq!(online.read, offline);
-    assert_eq!(registry.len(), 3);
+    assert_eq!(registry.len(), 4);
     let reasons: Vec<(u64, &str)> = offline.refusals.rows().iter().map(|r| (r.row, r.reason.as_str())).collect();
     assert_eq!(
         reasons,
@@ -133,10 +133,10 @@ async fn bad_rows_are_named_alike_offline_and_online() {
             (7, "registered_on: is not a date from 1970-01-02 to 2149-06-06, such as 2016-09-30"),
             (8, "4 cells where the header has 5"),
             (10, "repeats row 9"),
-            (11, "same plate and colour as row 12 with other content: neither is taken"),
-            (12, "same plate and colour as row 11 with other content: neither is taken"),
         ]
     );
+    let kept: Vec<u64> = offline.contradictions.rows().iter().map(|r| r.row).collect();
+    assert_eq!(kept, [11, 12]);
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn what_is_withheld_changes_nothing() {
     let database = Database::migrated().await;
     import(&database, &["vehicles"], "vehicles_gbk.csv").await;
     let dry = import(&database, &["--dry-run", "vehicles"], "vehicles_bad_rows.csv").await;
-    assert_eq!((dry.withheld, counts(&dry)), (Some(Withheld::DryRun), (2, 3, 0, 4, 0, 9)));
+    assert_eq!((dry.withheld, counts(&dry)), (Some(Withheld::DryRun), (2, 4, 0, 4, 0, 7)));
     let strict = import(&database, &["--strict", "vehicles"], "vehicles_bad_rows.csv").await;
     assert_eq!(strict.withheld, Some(Withheld::Strict));
     let folder = tempfile::tempdir().expect("a scratch folder");
@@ -223,7 +223,7 @@ async fn lists_zones_stations_and_devices_arrive_as_they_were_written() {
     assert_eq!(names(118.0, 36.80, midnight), ["night"]);
     assert_eq!(names(118.0, 36.80, noon(2026, 1, 1)), [""; 0]);
 
-    let (zones, read) = offline::zones(&fixture("zones.geojson")).expect("read");
+    let (zones, read) = offline::zones(&fixture("zones.geojson"), crate::zone::Datum::Wgs84).expect("read");
     assert_eq!(zones.iter().collect::<Vec<_>>(), knowledge.zones.iter().collect::<Vec<_>>());
     assert_eq!(read.refusals.rows(), std::slice::from_ref(bow_tie));
     let (offline_stations, _) = offline::stations(&fixture("stations.csv")).expect("read");
@@ -341,6 +341,7 @@ fn a_reader_sees_one_version_throughout() {
             retrofit: false,
             reference_torque_nm: None,
             vin: None,
+            contradictory: false,
         };
         registry.push(plate, &vehicle);
         let mut lists = ListsBuilder::default();
@@ -381,4 +382,166 @@ fn a_reader_sees_one_version_throughout() {
             assert!(reader.join().expect("no panic") > 0);
         }
     });
+}
+
+/// Rows of one vehicle that say different things are all kept; what is in force is what they agree on, flagged.
+#[tokio::test]
+async fn contradictions_are_kept_flagged_and_brought_back() {
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let write = |name: &str, rows: &str| {
+        let file = folder.path().join(name);
+        let header = "plate,plate_color,vin,fuel,emission_stage,owner_unit,local,retrofit\n";
+        std::fs::write(&file, format!("{header}{rows}")).expect("written");
+        file.display().to_string()
+    };
+    let vin = ["LGDCHA1G8MA900002", "LGDCHA1G8MA900003"];
+    let clean =
+        write("clean.csv", &format!("鲁C00001,yellow,{},B,3,一队,true,true\n鲁C00002,yellow,,B,4,,,\n", vin[0]));
+    let first = try_import(&database, &["vehicles", &clean]).await.expect("imported");
+    assert_eq!(counts(&first), (1, 2, 0, 0, 0, 0));
+    let rows = format!(
+        "鲁C00001,yellow,{0},B,3,一队,true,true\n鲁C00001,yellow,{0},A,,一队,true,\n鲁C00002,yellow,{0},B,4,二队,,\n\
+         鲁C00002,yellow,{1},B,4,三队,,\n鲁C00003,blue,,AB,3,,,\n鲁C00004,green,,C,99,,,\n鲁C00005,yellow,,B,99,,,\n",
+        vin[0], vin[1]
+    );
+    let disputed = write("disputed.csv", &rows);
+    let report = folder.path().join("report.jsonl").display().to_string();
+    let line = ["vehicles", &disputed, "--report", &report];
+    let strict = try_import(&database, &[&line[..], &["--strict"]].concat()).await.expect("read");
+    assert_eq!(strict.withheld, Some(Withheld::Strict));
+    let second = try_import(&database, &line).await.expect("imported");
+    assert_eq!(counts(&second), (2, 3, 2, 0, 0, 0));
+    assert_eq!(
+        second.by_column,
+        [("vin", 0), ("fuel", 1), ("emission_stage", 1), ("owner_unit", 0), ("retrofit", 1), ("contradictory", 2)]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect::<Vec<_>>()
+    );
+    let told: Vec<(u64, &str)> = second.read.contradictions.rows().iter().map(|r| (r.row, r.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (2, "contradicts row 3 in fuel, emission_stage, retrofit: kept and flagged"),
+            (3, "contradicts row 2 in fuel, emission_stage, retrofit: kept and flagged"),
+            (4, "contradicts row 5 in vin, owner_unit: kept and flagged"),
+            (5, "contradicts row 4 in vin, owner_unit: kept and flagged"),
+            (6, super::import::rows::CONTRADICTS_ITSELF),
+            (8, super::import::rows::CONTRADICTS_ITSELF),
+        ]
+    );
+    let (registry, offline) = offline::vehicles(Path::new(&disputed)).expect("read");
+    assert_eq!(offline, second.read, "the same without a database");
+
+    let knowledge = loaded(&database).await;
+    for plate in ["鲁C00001", "鲁C00002", "鲁C00005"] {
+        let key = key(plate, PlateColor::Yellow);
+        let vehicle = knowledge.registry.find(key).expect("kept");
+        assert_eq!(Some(vehicle), registry.find(key), "{plate}: the same without a database");
+        assert!(vehicle.contradictory, "{plate}");
+    }
+    let find = |plate, colour| knowledge.registry.find(key(plate, colour)).expect("kept");
+    let first = find("鲁C00001", PlateColor::Yellow);
+    assert_eq!(
+        (first.fuel, first.stage, first.retrofit, first.local),
+        (super::facts::Fuel::Unknown, None, false, Some(true))
+    );
+    assert_eq!(first.vin.map(|vin| vin.to_string()).as_deref(), Some(vin[0]), "what both say stands");
+    let second = find("鲁C00002", PlateColor::Yellow);
+    assert_eq!((second.is_diesel(), second.vin), (true, None));
+    assert_eq!(find("鲁C00003", PlateColor::Blue).fuel, super::facts::Fuel::Unknown);
+    assert!(find("鲁C00003", PlateColor::Blue).contradictory && !find("鲁C00004", PlateColor::Green).contradictory);
+
+    let client = database.connect().await;
+    let count = async |condition: &str| {
+        let statement = format!("SELECT count(*) FROM vehicle_contradictions WHERE {condition}");
+        client.query_one(&statement, &[]).await.expect("counted").get::<_, i64>(0)
+    };
+    assert_eq!(count("to_version IS NULL").await, 4);
+    let text = std::fs::read_to_string(&report).expect("a report");
+    let entries: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let of = |change: &str| entries.iter().filter(|entry| entry["change"] == change).count();
+    assert_eq!((of("added"), of("changed"), of("removed"), of("contradictory"), of("counts")), (3, 2, 0, 6, 1));
+    let changed =
+        entries.iter().find(|e| e["change"] == "changed" && e["old"]["plate"] == "鲁C00001").expect("changed");
+    assert_eq!(changed["columns"], serde_json::json!(["fuel", "emission_stage", "retrofit", "contradictory"]));
+    assert_eq!((changed["row"].as_i64(), &changed["new"]["fuel"]), (Some(2), &serde_json::Value::Null));
+
+    let clean_again = try_import(&database, &["vehicles", &clean]).await.expect("imported");
+    assert_eq!(counts(&clean_again), (3, 0, 2, 3, 0, 0));
+    assert_eq!(count("to_version IS NULL").await, 0);
+    let dry = try_import(&database, &["rollback", "vehicles", "--to", "2", "--dry-run"]).await.expect("compared");
+    assert_eq!((dry.withheld, counts(&dry)), (Some(Withheld::DryRun), (4, 3, 2, 0, 0, 0)));
+    let back = try_import(&database, &["rollback", "vehicles", "--to", "2"]).await.expect("rolled back");
+    assert_eq!((back.withheld, counts(&back)), (None, (4, 3, 2, 0, 0, 0)));
+    let restored = loaded(&database).await;
+    assert_eq!(restored.registry.find(key("鲁C00001", PlateColor::Yellow)), Some(first));
+    assert_eq!((restored.registry.len(), count("to_version IS NULL").await), (5, 4));
+    let error = try_import(&database, &["rollback", "vehicles", "--to", "9"]).await.expect_err("no such version");
+    assert_eq!((error.exit_code(), error.to_string()), (1, "roll back vehicles".into()));
+    let history = cli::import::history_text(&client, None).await.expect("a history");
+    assert_eq!(history.lines().count(), 4);
+    let last = history.lines().last().expect("a line");
+    assert!(
+        last.starts_with("vehicles version 4 (in force) ")
+            && last.contains(" by tester, back to version 2: disputed.csv"),
+        "{last}"
+    );
+    assert!(last.contains("added 3, changed 2, removed 0, unchanged 0, refused 0, contradictory 6"), "{last}");
+}
+
+/// A police export with names, codes and dates of its own, as CSV and as a workbook, ends in the same register.
+#[tokio::test]
+async fn foreign_exports_come_in_through_a_mapping() {
+    use super::import::workbook_tests::{row, workbook};
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let rows = [
+        ["hphm", "hpzl", "clsbdh", "rlzl", "hbdbqk", "cllx", "syxz", "zt", "ccdjrq", "syr", "clpp1", "bz"],
+        ["鲁C12345", "01", "LGDCHA1G8MA900002", "B", "国三", "H12", "F", "A", "2012-05-06", "运输公司", "x", "y"],
+        ["鲁CD12345", "52", "", "C", "零排放", "K33", "A", "A", "20200102", "", "", ""],
+        ["鲁C99999", "07", "", "A", "国五", "", "", "", "", "", "", ""],
+        ["鲁C88888", "02", "", "A", "国五", "", "", "", "2015", "", "", ""],
+    ];
+    let file = folder.path().join("export.csv");
+    std::fs::write(&file, rows.map(|row| row.join(",")).join("\n")).expect("written");
+    let line = ["vehicles", &file.display().to_string(), "--mapping", "ga-vehicles"];
+    let csv = try_import(&database, &line).await.expect("imported");
+    assert_eq!(counts(&csv), (1, 2, 0, 0, 0, 2));
+    let told: Vec<(u64, &str)> = csv.read.refusals.rows().iter().map(|r| (r.row, r.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (4, "hpzl (plate_color): is no colour; the mapping names no table of codes"),
+            (5, "ccdjrq (registered_on): is no time of the form the mapping gives"),
+        ]
+    );
+    let knowledge = loaded(&database).await;
+    let truck = knowledge.registry.find(key("鲁C12345", PlateColor::Yellow)).expect("known");
+    assert_eq!((truck.stage, truck.is_truck(), truck.registered_on), (EmissionStage::from_code(3), true, Some(15_466)));
+    let car = knowledge.registry.find(key("鲁CD12345", PlateColor::Green)).expect("known");
+    assert_eq!((car.stage, car.contradictory), (EmissionStage::from_code(99), false));
+
+    let mut sheet = String::new();
+    for (number, cells) in (1..).zip(&rows) {
+        let mut cells = *cells;
+        if number == 2 {
+            // A true date instead of its text: 2012-05-06.
+            cells[8] = r#"#s="1"|<v>41035</v>"#;
+        }
+        sheet += &row(number, &cells);
+    }
+    let book = workbook(&[("登记", &sheet)], ">");
+    let path = book.path().display().to_string();
+    let again = try_import(&database, &["vehicles", &path, "--mapping", "ga-vehicles"]).await.expect("imported");
+    assert_eq!(counts(&again), (2, 0, 0, 0, 2, 2), "the same content from a workbook");
+    assert_eq!(again.read.refusals, csv.read.refusals);
+    let wrong = try_import(&database, &["vehicles", &path, "--mapping", "rs-consumer"]).await.expect_err("passages");
+    assert_eq!(
+        (wrong.exit_code(), wrong.to_string()),
+        (2, "the mapping rs-consumer makes passage, not vehicles".into())
+    );
+    let sheetless = try_import(&database, &["vehicles", &path, "--sheet", "x"]).await.expect_err("no such sheet");
+    assert_eq!(sheetless.exit_code(), 1);
 }

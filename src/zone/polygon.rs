@@ -21,14 +21,18 @@ pub enum PolygonError {
     TooManyVertices,
     #[error("ring {ring} vertex {vertex}: {lon} {lat} is not longitude and latitude in degrees")]
     OutOfRange { ring: usize, vertex: usize, lon: f64, lat: f64 },
-    #[error("ring {ring} has fewer than four positions or does not end where it begins")]
-    NotClosed { ring: usize },
-    #[error("ring {ring} encloses no area")]
-    NoArea { ring: usize },
+    #[error("ring {ring} is empty")]
+    EmptyRing { ring: usize },
+    #[error("ring {ring} has fewer than four positions or does not end where it begins, at {lon} {lat}")]
+    NotClosed { ring: usize, lon: f64, lat: f64 },
+    #[error("ring {ring} encloses no area at {lon} {lat}")]
+    NoArea { ring: usize, lon: f64, lat: f64 },
     #[error("ring {ring} crosses or touches ring {other} at {lon} {lat}")]
     Crossing { ring: usize, other: usize, lon: f64, lat: f64 },
-    #[error("ring {ring} is a hole outside the outer ring")]
-    HoleOutside { ring: usize },
+    #[error("ring {ring} is a hole outside the outer ring at {lon} {lat}")]
+    HoleOutside { ring: usize, lon: f64, lat: f64 },
+    #[error("ring {ring} is a hole inside the hole ring {other} at {lon} {lat}")]
+    HoleInHole { ring: usize, other: usize, lon: f64, lat: f64 },
 }
 
 /// Checks the rings, outer ring first, and makes the polygon.
@@ -41,21 +45,41 @@ pub fn polygon(rings: Vec<Vec<[f64; 2]>>) -> Result<Polygon, PolygonError> {
         lines.push(check_ring(ring, positions)?);
     }
     check_crossings(&lines)?;
-    let is_flat = |line: &LineString| Polygon::new(line.clone(), Vec::new()).unsigned_area() == 0.0;
-    if let Some(ring) = lines.iter().position(is_flat) {
-        return Err(PolygonError::NoArea { ring });
+    for (ring, line) in lines.iter().enumerate() {
+        if let Some(&Coord { x: lon, y: lat }) = line.0.first()
+            && Polygon::new(line.clone(), Vec::new()).unsigned_area() == 0.0
+        {
+            return Err(PolygonError::NoArea { ring, lon, lat });
+        }
     }
     let mut lines = lines.into_iter();
     let outer = Polygon::new(lines.next().ok_or(PolygonError::Empty)?, Vec::new());
     let holes: Vec<LineString> = lines.collect();
-    for (place, hole) in holes.iter().enumerate() {
-        // No side crosses another, but a ring may still leave through a vertex that lies on the border.
-        if !hole.0.iter().all(|&vertex| outer.intersects(&Point::from(vertex))) {
-            return Err(PolygonError::HoleOutside { ring: place + 1 });
-        }
-    }
+    check_holes(&outer, &holes)?;
     let (outer, _) = outer.into_inner();
     Ok(Polygon::new(outer, holes))
+}
+
+/// No side crosses another by now, but a hole may lie outside, leave through a vertex on the border, or lie in another
+/// hole, where it would cut out of what is cut out already.
+fn check_holes(outer: &Polygon, holes: &[LineString]) -> Result<(), PolygonError> {
+    let strays = |within: &Polygon, hole: &LineString| {
+        hole.0.iter().copied().find(|&vertex| !within.intersects(&Point::from(vertex)))
+    };
+    for (ring, hole) in (1..).zip(holes) {
+        if let Some(Coord { x: lon, y: lat }) = strays(outer, hole) {
+            return Err(PolygonError::HoleOutside { ring, lon, lat });
+        }
+        for (other, around) in (1..).zip(holes).filter(|(other, _)| *other != ring) {
+            let around = Polygon::new(around.clone(), Vec::new());
+            if let Some(&Coord { x: lon, y: lat }) = hole.0.first()
+                && strays(&around, hole).is_none()
+            {
+                return Err(PolygonError::HoleInHole { ring, other, lon, lat });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_ring(ring: usize, mut positions: Vec<[f64; 2]>) -> Result<LineString, PolygonError> {
@@ -64,8 +88,9 @@ fn check_ring(ring: usize, mut positions: Vec<[f64; 2]>) -> Result<LineString, P
             return Err(PolygonError::OutOfRange { ring, vertex, lon, lat });
         }
     }
+    let Some(&[lon, lat]) = positions.last() else { return Err(PolygonError::EmptyRing { ring }) };
     if positions.len() < 4 || positions.first() != positions.last() {
-        return Err(PolygonError::NotClosed { ring });
+        return Err(PolygonError::NotClosed { ring, lon, lat });
     }
     // Repeated positions are common in exports and change nothing.
     positions.dedup();
@@ -164,13 +189,19 @@ mod tests {
         assert_eq!(polygon(vec![swapped]), Err(PolygonError::OutOfRange { ring: 0, vertex: 0, lon: 36.8, lat: 117.8 }));
         let mut open = square(117.0, 36.0, 0.1);
         open.pop();
-        assert_eq!(polygon(vec![open]), Err(PolygonError::NotClosed { ring: 0 }));
+        assert_eq!(polygon(vec![open]), Err(PolygonError::NotClosed { ring: 0, lon: 116.9, lat: 36.1 }));
+        assert_eq!(polygon(vec![vec![]]), Err(PolygonError::EmptyRing { ring: 0 }));
         let flat = vec![[117.0, 36.0], [117.1, 36.0], [117.2, 36.0], [117.0, 36.0]];
         assert!(matches!(polygon(vec![flat]), Err(PolygonError::Crossing { ring: 0, other: 0, .. })));
-        assert_eq!(polygon(vec![vec![[117.0, 36.0]; 4]]), Err(PolygonError::NoArea { ring: 0 }));
+        let nothing = polygon(vec![vec![[117.0, 36.0]; 4]]);
+        assert_eq!(nothing, Err(PolygonError::NoArea { ring: 0, lon: 117.0, lat: 36.0 }));
         let holes = |hole| polygon(vec![square(117.0, 36.0, 0.1), hole]);
         assert!(matches!(holes(square(117.1, 36.0, 0.05)), Err(PolygonError::Crossing { ring: 0, other: 1, .. })));
-        assert_eq!(holes(square(118.0, 36.0, 0.05)), Err(PolygonError::HoleOutside { ring: 1 }));
+        let outside = holes(square(118.0, 36.0, 0.05)).expect_err("a hole elsewhere");
+        assert_eq!(outside, PolygonError::HoleOutside { ring: 1, lon: 117.95, lat: 35.95 });
+        assert!(outside.to_string().ends_with("at 117.95 35.95"), "{outside}");
+        let nested = vec![square(117.0, 36.0, 0.1), square(117.0, 36.0, 0.05), square(117.0, 36.0, 0.01)];
+        assert!(matches!(polygon(nested), Err(PolygonError::HoleInHole { ring: 2, other: 1, .. })));
         assert_eq!(polygon(vec![]), Err(PolygonError::Empty));
         assert!(matches!(
             polygon(vec![vec![[f64::NAN, 36.0]; 4]]),

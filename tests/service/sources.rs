@@ -184,3 +184,35 @@ async fn nothing_is_acknowledged_before_its_commit() {
     balanced(&service).await;
     assert_eq!(service.stop().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_platforms_own_passages_are_taken_as_they_are() {
+    let Some(mut world) = World::new().await else { return };
+    world.import(&["vehicles"], "vehicles.csv", VEHICLES).await;
+    world.setting.further = "[[source]]\nname = \"platform\"\nkind = \"rs\"\nfilter = \"platform/+/passage\"\n\
+                             mapping = \"rs-consumer\"\n"
+        .into();
+    let service = Service::start_ready(&world.setting).await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mappings/rs-consumer.json");
+    let mut foreign: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // Wall-clock time of China without its offset, as they write it.
+    foreign["test_time"] = json!(ago(20).replace('T', " ").split(['+', '.']).next().unwrap());
+    let mut second = foreign.clone();
+    second["data_code"] = json!("second");
+    second["plate_color"] = json!("7");
+    let sent = json!([foreign, second]).to_string();
+    publish(&world.setting.broker, [("platform/370306-01/passage", sent.clone())]).await;
+    settled(&service, 1).await;
+    balanced(&service).await;
+    let row =
+        world.client.query_one("SELECT record_id, plate, verdict, opacity_pct, raw FROM passage", &[]).await.unwrap();
+    let (record, plate, verdict, opacity): (String, String, i16, f32) =
+        (row.get(0), row.get(1), row.get(2), row.get(3));
+    assert_eq!((record.as_str(), plate.as_str(), verdict, opacity), ("20261103081530001", "鲁C12345", 2, 31.5));
+    let raw: Vec<u8> = row.get(4);
+    assert!(sent.contains(std::str::from_utf8(&raw).unwrap()), "the original bytes are the evidence");
+    let letter = world.client.query_one("SELECT reason, detail FROM dead_letter", &[]).await.unwrap();
+    let (reason, detail): (String, String) = (letter.get(0), letter.get(1));
+    assert_eq!((reason.as_str(), detail.as_str()), ("wrong_type", "plate_color has the wrong type or form"));
+    assert_eq!(service.stop().await, Some(0));
+}

@@ -1,13 +1,13 @@
 //! The fleet's ledger against the tables: everything there once, and nothing else.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::Path,
     time::{Duration, Instant},
 };
 
 use dieselwatch::{
-    config::{Protocol, SourceKind},
+    config::{Protocol, SignatureForm, SourceKind},
     decode::{Carriage, decode_payload},
     reading::Timestamp,
     simulate::{
@@ -25,8 +25,9 @@ use crate::support;
 pub struct Content {
     /// `{station}/{record id}`
     passages: BTreeSet<String>,
-    /// Message id of each packet, with the readings that came of it.
-    packets: BTreeMap<String, i64>,
+    /// Message id of each packet, with the readings that came of it. A login and the first packet after it may have one
+    /// id, because both bear the same second and serial.
+    packets: BTreeSet<(String, i64)>,
     dead_letters: i64,
 }
 
@@ -74,7 +75,7 @@ fn expected(entries: &[Entry]) -> Content {
             }
             "bad" => {}
             _ => {
-                content.packets.insert(entry.id.clone(), i64::from(entry.readings));
+                content.packets.insert((entry.id.clone(), i64::from(entry.readings)));
             }
         }
     }
@@ -128,6 +129,7 @@ fn packet_id(row: &Row) -> String {
         hex_pointers: &[],
         allow_missing_checksum: false,
         max_bytes: 1 << 20,
+        signature: SignatureForm::Lengths,
     };
     let frames = decode_payload(&raw, &carriage);
     let [Ok(frame)] = frames.as_slice() else { panic!("what is stored decodes: {frames:?}") };
@@ -137,8 +139,7 @@ fn packet_id(row: &Row) -> String {
 fn difference(wanted: &Content, found: &Content) -> String {
     let few = |all: Vec<String>| format!("{} {:?}", all.len(), all.iter().take(5).collect::<Vec<_>>());
     let packets = |of: &Content, other: &Content| {
-        let differs = |(id, readings): &(&String, &i64)| other.packets.get(*id) != Some(*readings);
-        few(of.packets.iter().filter(differs).map(|(id, readings)| format!("{id} x{readings}")).collect())
+        few(of.packets.difference(&other.packets).map(|(id, readings)| format!("{id} x{readings}")).collect())
     };
     format!(
         "passages lost: {}; not in the ledger: {}\npackets lost: {}; not in the ledger: {}\n\

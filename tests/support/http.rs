@@ -1,4 +1,4 @@
-//! A GET request, enough for tests: one connection, `Connection: close`.
+//! GET and POST requests, enough for tests: one connection, `Connection: close`.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,9 +9,12 @@ use tokio::{
 
 /// Status and body, or why there was no answer.
 pub async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")).await
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> std::io::Result<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
@@ -30,4 +33,20 @@ pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
         .filter(|line| labels.iter().all(|label| line.contains(label)))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
+}
+
+/// A POST request with a JSON body; status and body of the answer.
+pub async fn post(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    exchange(address, &(head + body)).await
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use super::Notes;
 use crate::vehicle::import::{
-    MAX_REFUSED_KEPT,
+    MAX_REFUSED_KEPT, Refusals,
     apply::{Outcome, Withheld},
 };
 
@@ -14,21 +14,19 @@ pub fn exit_code(outcome: &Outcome) -> u8 {
     u8::from(!in_force || outcome.read.refusals.count() > 0)
 }
 
-pub fn print(file: &Path, outcome: &Outcome, notes: &Notes) {
+pub fn print(file: Option<&Path>, outcome: &Outcome, notes: &Notes) {
     // Standard output may be closed early, by `head` for instance; the import is done all the same.
     let _ = std::io::stdout().lock().write_all(text(file, outcome, notes).as_bytes());
 }
 
-pub fn text(file: &Path, outcome: &Outcome, notes: &Notes) -> String {
-    let Outcome { dataset, previous_version, version, added, changed, removed, kept, read, withheld } = outcome;
+pub fn text(file: Option<&Path>, outcome: &Outcome, notes: &Notes) -> String {
+    let Outcome { dataset, previous_version, version, added, changed, removed, kept, by_column, read, withheld } =
+        outcome;
     let mut out = String::new();
-    let refused = read.refusals.rows();
-    for row in refused {
-        line(&mut out, format_args!("refused row {}: {}", row.row, row.reason));
-    }
-    if read.refusals.count() > refused.len() as u64 {
-        let more = read.refusals.count() - refused.len() as u64;
-        line(&mut out, format_args!("... and {more} more refused rows; only the first {MAX_REFUSED_KEPT} are shown"));
+    rows(&mut out, "refused", &read.refusals);
+    rows(&mut out, "contradictory", &read.contradictions);
+    if !notes.passed_over.is_empty() {
+        line(&mut out, format_args!("sheets not read (--sheet names one): {}", notes.passed_over.join(", ")));
     }
     if !notes.ignored_columns.is_empty() {
         line(&mut out, format_args!("ignored columns: {}", notes.ignored_columns.join(", ")));
@@ -36,29 +34,28 @@ pub fn text(file: &Path, outcome: &Outcome, notes: &Notes) -> String {
     if !notes.absent_columns.is_empty() {
         line(&mut out, format_args!("absent columns, taken as empty: {}", notes.absent_columns.join(", ")));
     }
+    if let Some(file) = file {
+        let sha256 = hex::encode(notes.sha256);
+        line(&mut out, format_args!("{}: {} rows, {}, sha256 {sha256}", file.display(), read.rows, notes.encoding));
+    }
+    let (refused, contradictory) = (read.refusals.count(), read.contradictions.count());
     line(
         &mut out,
         format_args!(
-            "{}: {} rows, {}, sha256 {}",
-            file.display(),
-            read.rows,
-            notes.encoding,
-            hex::encode(notes.sha256)
+            "added {added}, changed {changed}, removed {removed}, unchanged {kept}, refused {refused}, contradictory \
+             {contradictory}"
         ),
     );
-    line(
-        &mut out,
-        format_args!(
-            "added {added}, changed {changed}, removed {removed}, unchanged {kept}, refused {}",
-            read.refusals.count()
-        ),
-    );
+    if !by_column.is_empty() {
+        let counts = by_column.iter().map(|(column, count)| format!("{column} {count}")).collect::<Vec<_>>();
+        line(&mut out, format_args!("changed in: {}", counts.join(", ")));
+    }
     match withheld {
         None => line(&mut out, format_args!("{dataset}: version {version} is in force (was {previous_version})")),
         Some(reason) => {
             let why = match reason {
                 Withheld::DryRun => "dry run",
-                Withheld::Strict => "rows were refused and --strict is set",
+                Withheld::Strict => "rows were refused or contradict each other and --strict is set",
                 Withheld::NothingTaken => "no row could be taken; --allow-empty accepts a file without rows",
             };
             line(
@@ -68,6 +65,16 @@ pub fn text(file: &Path, outcome: &Outcome, notes: &Notes) -> String {
         }
     }
     out
+}
+
+fn rows(out: &mut String, what: &str, rows: &Refusals) {
+    for row in rows.rows() {
+        line(out, format_args!("{what} row {}: {}", row.row, row.reason));
+    }
+    let more = rows.count() - rows.rows().len() as u64;
+    if more > 0 {
+        line(out, format_args!("... and {more} more {what} rows; only the first {MAX_REFUSED_KEPT} are shown"));
+    }
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments) {

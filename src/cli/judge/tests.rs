@@ -6,14 +6,21 @@ use crate::judge::tests::{book, matched, stranger, truck};
 const SERIES: &str = include_str!("../../../tests/fixtures/passages/series.jsonl");
 const ORDINARY: &str = include_str!("../../../tests/fixtures/passages/ordinary.json");
 
+const ONE: NonZero<usize> = NonZero::<usize>::MIN;
+
 fn judged(input: &[u8]) -> (Vec<Value>, Summary) {
+    judged_by(input, ONE)
+}
+
+fn judged_by(input: &[u8], threads: NonZero<usize>) -> (Vec<Value>, Summary) {
     let mut output = Vec::new();
     let listed = |key: PlateKey, _| match key.to_string().as_str() {
         "鲁C12345:yellow" => matched(truck(), &["retire_n3"]),
         "鲁C54321:yellow" => matched(truck(), &[]),
         _ => stranger(),
     };
-    let summary = judge_lines(input, &mut output, &book(), listed).expect("memory does not fail");
+    let summary =
+        judge_lines(input, &mut output, &book(), listed, &Knowledge::default(), threads).expect("memory does not fail");
     let lines = output.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     (lines.map(|line| serde_json::from_slice(line).expect("JSON")).collect(), summary)
 }
@@ -59,7 +66,9 @@ fn episodes_are_those_of_the_whole_input_whatever_its_order() {
 fn numbers_are_written_as_they_were_sent() {
     let mut output = Vec::new();
     let input = ORDINARY.replace("12.4", "41.2");
-    let summary = judge_lines(input.as_bytes(), &mut output, &book(), |_, _| matched(truck(), &[])).expect("memory");
+    let vehicle = |_, _| matched(truck(), &[]);
+    let summary =
+        judge_lines(input.as_bytes(), &mut output, &book(), vehicle, &Knowledge::default(), ONE).expect("memory");
     assert_eq!(summary.exit_code(), 0);
     let text = String::from_utf8(output).expect("UTF-8");
     assert!(text.contains(r#""value":41.2,"unit":"%","limit":30.0,"over":true,"standard":"HJ 845-2017","clause":"5""#));
@@ -74,6 +83,46 @@ fn an_endless_line_is_refused_and_the_next_one_judged() {
     let (lines, summary) = judged(&input);
     assert_eq!(summary, Summary { judged: 1, refused: 1 });
     assert_eq!(lines[0]["error"]["code"], "too_large");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(48))]
+    /// Each passage has the same verdict, episodes included, whatever the order of the lines and the number of threads, and
+    /// output stands in the order of the input.
+    #[test]
+    fn neither_order_nor_threads_change_a_verdict(
+        passages in proptest::collection::vec((0..3_usize, 0..400_u32, 0..2_usize, 20..45_u32), 1..60),
+        seed: u64,
+        threads in 1..9_usize,
+    ) {
+        let plates = ["鲁C12345", "鲁C54321", "鲁C00000"];
+        let start = Timestamp::parse_rfc3339("2025-01-01T08:00:00+08:00").expect("valid");
+        let line = |(number, &(plate, days, lane, opacity)): (usize, &(usize, u32, usize, u32))| {
+            let mut passage: Value = serde_json::from_str(ORDINARY).expect("JSON");
+            passage["record_id"] = json!(format!("r-{number}"));
+            passage["station_id"] = json!(format!("370306-0{lane}"));
+            passage["plate"] = json!(plates[plate]);
+            // Some pairs are seconds apart, so that lanes meet in one passage.
+            passage["passed_at"] = json!(start.plus_seconds(i64::from(days) * 43_200 + number as i64 % 3 * 40));
+            passage["opacity_pct"] = json!(opacity);
+            passage.to_string()
+        };
+        let mut lines: Vec<String> = passages.iter().enumerate().map(line).collect();
+        lines.insert(lines.len() / 2, "{\"no\": \"passage\"}".to_owned());
+        let (expected, _) = judged(lines.join("\n").as_bytes());
+        rand::seq::SliceRandom::shuffle(&mut lines[..], &mut <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed));
+        let threads = NonZero::new(threads).expect("at least one");
+        let (found, _) = judged_by(lines.join("\n").as_bytes(), threads);
+        let record = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["record_id"].clone();
+        proptest::prop_assert!(found.iter().map(|v| v["record_id"].clone()).eq(lines.iter().map(|line| record(line))));
+        let sorted = |verdicts: &[Value]| {
+            let mut texts: Vec<String> =
+                verdicts.iter().filter(|v| v["error"].is_null()).map(Value::to_string).collect();
+            texts.sort();
+            texts
+        };
+        proptest::prop_assert_eq!(sorted(&found), sorted(&expected));
+    }
 }
 
 #[derive(clap::Parser)]
@@ -95,6 +144,6 @@ fn arguments() {
     assert_eq!(JudgeError::from(error.expect_err("no such file")).exit_code(), 2);
     let mut args = command.args;
     (args.limits, args.input) = (None, "/nowhere.jsonl".into());
-    let error = run(&args, book().settings, |_, _| stranger()).expect_err("no such file");
+    let error = run(&args, book().settings, |_, _| stranger(), &Knowledge::default()).expect_err("no such file");
     assert_eq!(error.exit_code(), 2);
 }

@@ -44,8 +44,15 @@ const WORDS = {
 const NAMES = {
   zh: {
     "HJ845.over": "遥测超标", "HJ845.consecutive": "六个月内连续超标", "R2.listed_on_road": "淘汰名录车辆上路",
+    "R1.to_eliminate_on_road": "应淘汰柴油车上路", "R3.old_gas_on_road": "老旧燃气车上路", "R4.retrofit_required": "应加装污染控制装置",
+    "R5.scrap_age_on_road": "达到使用年限车辆上路", "R6.uninspected_on_road": "连续三个周期未检车辆上路", "R7.unrepairable_on_road": "维修后仍超标车辆上路",
     "R8.scrapped_on_road": "报废车辆上路", "list.high_emission_on_road": "高排放名录车辆上路",
+    "R9.low_emission_zone": "违反低排放区规定", "R10.heavy_pollution_ban": "违反重污染天气限行",
+    "R11.nonroad_site_entry": "低阶段机械进入工地", "GB36886.smoke": "机械排气烟度超标（待核）",
     "R11.nonroad_below_stage": "低阶段机械进入控制区", "terminal.removal_alarm": "终端拆除报警",
+    "HJ845.suspected_over": "疑似柴油车超标", "plate.suspected_match": "疑似名录车辆（号牌误读）",
+    "plate.suspected_clone": "疑似套牌", plate_suspected: "号牌疑似误读", fuel_suspected: "燃料仅为推测",
+    plate_seen_at_two_places: "同一号牌出现在两地",
     "terminal.lamp_on": "故障灯亮且有故障码", "terminal.nox_over_limit": "下游 NOx 持续超限",
     opacity: "不透光度", ringelmann: "林格曼", no: "NO", co: "CO", hc: "HC", nox_downstream: "下游 NOx", level: "级",
     retire_n2: "国二淘汰", retire_n3: "国三淘汰", scrapped: "报废", high_emission: "高排放", inspection_overdue: "逾期未检",
@@ -61,10 +68,16 @@ const NAMES = {
   },
   en: {
     "HJ845.over": "Over the limit at the roadside", "HJ845.consecutive": "Over repeatedly within six months",
+    "R1.to_eliminate_on_road": "Diesel vehicle to be eliminated on the road", "R3.old_gas_on_road": "Old gas vehicle on the road",
+    "R4.retrofit_required": "Retrofit required", "R5.scrap_age_on_road": "Service life reached, on the road",
+    "R6.uninspected_on_road": "Three inspection cycles missed, on the road", "R7.unrepairable_on_road": "Over the limit after repair, on the road",
     "R2.listed_on_road": "Vehicle to be retired on the road", "R8.scrapped_on_road": "Scrapped vehicle on the road",
+    "R9.low_emission_zone": "Truck in a low-emission zone", "R10.heavy_pollution_ban": "Barred by a heavy-pollution warning",
+    "R11.nonroad_site_entry": "Machine below the stage on a site", "GB36886.smoke": "Machine's smoke over the limit (to be checked)",
     "list.high_emission_on_road": "High-emission vehicle on the road", "R11.nonroad_below_stage": "Machine below the stage in a zone",
     "terminal.removal_alarm": "Terminal removed", "terminal.lamp_on": "Lamp on with trouble codes",
-    "terminal.nox_over_limit": "Downstream NOx over the limit", opacity: "opacity", ringelmann: "Ringelmann", no: "NO",
+    "HJ845.suspected_over": "Suspected diesel over the limit", "plate.suspected_match": "Perhaps a listed vehicle, plate misread",
+    "plate.suspected_clone": "Perhaps a cloned plate", "terminal.nox_over_limit": "Downstream NOx over the limit", opacity: "opacity", ringelmann: "Ringelmann", no: "NO",
     nox_downstream: "NOx downstream",
   },
 };

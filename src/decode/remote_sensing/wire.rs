@@ -4,13 +4,14 @@
 //! about (serde's own message would repeat the content, and content may be a plate), and text goes straight into its
 //! checked type without a `String` in between.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{self, DeserializeSeed, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
     fault::{Reason, Refusal},
+    mapping::Mapping,
     reading::{
         Plate, PlateColor, RecordId, StationId, Timestamp,
         passage::{FuelHint, Passage, PlateReading, RigResult},
@@ -19,7 +20,9 @@ use crate::{
 
 mod text;
 
+use super::mapped::Mapped;
 use text::{Media, Text};
+pub use text::{fuel_hint_word, rig_result_word};
 
 macro_rules! fields {
     ($($variant:ident $name:literal)*) => {
@@ -110,16 +113,16 @@ pub(super) mod range {
     pub const LATITUDE: RangeInclusive<f64> = -90.0..=90.0;
 }
 
-/// Decodes one object; the count of unknown fields is that of the part read before a refusal.
-pub(super) fn object(text: &str) -> (Result<Passage, Refusal>, u32) {
+/// Decodes one object, ours or through a mapping; the count of unknown fields is that of the part read before a refusal.
+pub(super) fn object<'a>(text: &'a str, mapping: Option<&'a Mapping>) -> (Result<Passage, Refusal>, u32) {
     let mut progress = Progress { field: None, unknown: 0, fault: None };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = Seed { progress: &mut progress }
+    let parsed = Seed { progress: &mut progress, mapping }
         .deserialize(&mut deserializer)
         .and_then(|wire| deserializer.end().map(|()| wire));
     let passage = match parsed {
-        Ok(wire) => wire.into_passage().map_err(|(reason, field)| refuse(reason, field)),
-        Err(error) => Err(refusal(&error, &progress, text)),
+        Ok(wire) => wire.into_passage().map_err(|(reason, field)| refuse(reason, field, mapping)),
+        Err(error) => Err(refusal(&error, &progress, text, mapping)),
     };
     (passage, progress.unknown)
 }
@@ -135,10 +138,18 @@ pub(super) fn syntax(error: &serde_json::Error) -> Refusal {
 struct Progress {
     field: Option<Field>,
     unknown: u32,
-    fault: Option<Reason>,
+    fault: Option<Fault>,
 }
 
-fn refuse(reason: Reason, field: Field) -> Refusal {
+/// What serde's own error cannot say.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Twice,
+    /// A mapping found no value of ours.
+    Unfit(Reason),
+}
+
+fn refuse(reason: Reason, field: Field, mapping: Option<&Mapping>) -> Refusal {
     let what = match reason {
         Reason::MissingField => "is required and missing",
         Reason::OutOfRange => "is out of range",
@@ -146,22 +157,35 @@ fn refuse(reason: Reason, field: Field) -> Refusal {
         Reason::PlateImpossible => "has the form of no plate",
         _ => "has the wrong type or form",
     };
-    Refusal::new(reason, format!("{} {what}", field.name()))
+    Refusal::new(reason, format!("{} {what}", called(field, mapping)))
 }
 
-fn refusal(error: &serde_json::Error, progress: &Progress, text: &str) -> Refusal {
+/// The field as its sender calls it.
+fn called(field: Field, mapping: Option<&Mapping>) -> Cow<'static, str> {
+    match mapping {
+        None => field.name().into(),
+        Some(mapping) => mapping.calls(field.name()).into(),
+    }
+}
+
+fn refusal(error: &serde_json::Error, progress: &Progress, text: &str, mapping: Option<&Mapping>) -> Refusal {
     if error.classify() == serde_json::error::Category::Data {
-        return match progress.field {
-            Some(field) if progress.fault.is_some() => {
-                Refusal::new(Reason::WrongType, format!("{} stands there twice", field.name()))
+        return match (progress.field, progress.fault) {
+            (Some(field), Some(Fault::Twice)) => {
+                let field = called(field, mapping);
+                Refusal::new(Reason::WrongType, format!("{field} stands there twice"))
             }
-            Some(field) => refuse(Reason::WrongType, field),
-            None => Refusal::new(Reason::WrongType, "a passage must be an object"),
+            (Some(field), Some(Fault::Unfit(reason))) => refuse(reason, field, mapping),
+            (Some(field), None) => refuse(Reason::WrongType, field, mapping),
+            (None, _) => Refusal::new(Reason::WrongType, "a passage must be an object"),
         };
+    }
+    if let (Some(field), Some(Fault::Unfit(reason))) = (progress.field, progress.fault) {
+        return refuse(reason, field, mapping);
     }
     // serde_json calls a number too large for its float a syntax error. Where the grammar holds, that number is what is wrong.
     match overflowing_field(text) {
-        Some(field) => refuse(Reason::OutOfRange, field),
+        Some(field) => refuse(Reason::OutOfRange, field, mapping),
         None => syntax(error),
     }
 }
@@ -228,11 +252,12 @@ struct Wire {
     latitude: Option<f64>,
 }
 
-struct Seed<'p> {
+struct Seed<'p, 'de> {
     progress: &'p mut Progress,
+    mapping: Option<&'de Mapping>,
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_, 'de> {
     type Value = Wire;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Wire, D::Error> {
@@ -240,7 +265,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl<'de> de::Visitor<'de> for Seed<'_> {
+impl<'de> de::Visitor<'de> for Seed<'_, 'de> {
     type Value = Wire;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,13 +273,29 @@ impl<'de> de::Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
+        let Some(mapping) = self.mapping else { return self.read(map) };
+        let mut unfit = None;
+        let mut expected = 0;
+        let mapped = Mapped::new(&mut map, mapping, &mut unfit, &mut expected);
+        let progress = &mut *self.progress;
+        let wire = Seed { progress, mapping: None }.read(mapped);
+        progress.unknown = progress.unknown.saturating_sub(expected);
+        if let Some(reason) = unfit {
+            progress.fault = Some(Fault::Unfit(reason));
+        }
+        wire
+    }
+}
+
+impl<'de> Seed<'_, 'de> {
+    fn read<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
         let mut wire = Wire::default();
         while let Some(field) = map.next_key::<Field>()? {
             self.progress.field = Some(field);
             let bit = 1_u64 << field as u8;
             if field != Field::Unknown && wire.seen & bit != 0 {
                 // Two values for one field: whichever was taken could be the wrong one.
-                self.progress.fault = Some(Reason::WrongType);
+                self.progress.fault = Some(Fault::Twice);
                 return Err(de::Error::custom("field twice"));
             }
             wire.seen |= bit;
@@ -302,13 +343,13 @@ impl<'de> de::Visitor<'de> for Seed<'_> {
     }
 }
 
-type Fault = (Reason, Field);
+type FieldFault = (Reason, Field);
 
-fn required<T>(slot: Option<Text<T>>, field: Field) -> Result<T, Fault> {
+fn required<T>(slot: Option<Text<T>>, field: Field) -> Result<T, FieldFault> {
     optional(slot, field)?.ok_or((Reason::MissingField, field))
 }
 
-fn optional<T>(slot: Option<Text<T>>, field: Field) -> Result<Option<T>, Fault> {
+fn optional<T>(slot: Option<Text<T>>, field: Field) -> Result<Option<T>, FieldFault> {
     slot.map(|text| text.0.map_err(|reason| (reason, field))).transpose()
 }
 
@@ -317,7 +358,7 @@ fn within<T: PartialOrd>(
     value: Option<T>,
     range: std::ops::RangeInclusive<T>,
     field: Field,
-) -> Result<Option<T>, Fault> {
+) -> Result<Option<T>, FieldFault> {
     match value {
         Some(v) if !range.contains(&v) => Err((Reason::OutOfRange, field)),
         other => Ok(other),
@@ -325,7 +366,7 @@ fn within<T: PartialOrd>(
 }
 
 impl Wire {
-    fn into_passage(self) -> Result<Passage, Fault> {
+    fn into_passage(self) -> Result<Passage, FieldFault> {
         let station_id = required(self.station_id, Field::StationId)?;
         let record_id = required(self.record_id, Field::RecordId)?;
         let passed_at = required(self.passed_at, Field::PassedAt)?;

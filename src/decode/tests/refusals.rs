@@ -224,7 +224,14 @@ fn hex_is_found_inside_json_and_out() {
 }
 
 fn json_source(kind: SourceKind) -> Carriage<'static> {
-    Carriage { kind, protocol: Protocol::Auto, hex_pointers: &[], allow_missing_checksum: false, max_bytes: 1 << 20 }
+    Carriage {
+        kind,
+        protocol: Protocol::Auto,
+        hex_pointers: &[],
+        allow_missing_checksum: false,
+        max_bytes: 1 << 20,
+        signature: SignatureForm::Lengths,
+    }
 }
 
 fn decode_json(kind: SourceKind, document: &Value) -> Result<Frame, FrameCode> {

@@ -4,8 +4,8 @@ use super::*;
 use crate::reading::{Plate, PlateColor};
 
 const RULE: Rule = Rule { tests: 2, months: 6, same_passage_seconds: 60 };
-const OVER: Tested = Tested::Over { value: 41.2, limit: 30.0 };
-const UNDER: Tested = Tested::Under { value: 12.0, limit: 30.0 };
+const OVER: Tested = Tested::Over(Some(Measured { value: 41.2, limit: 30.0 }));
+const UNDER: Tested = Tested::Under(None);
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).expect("valid")
@@ -23,7 +23,7 @@ fn on<'a>(record: &'a str, day: &str, tested: Tested) -> Reading<'a> {
 }
 
 fn records<'a>(readings: &[Reading<'a>]) -> Vec<Vec<&'a str>> {
-    history(readings, RULE).episodes.iter().map(|e| e.readings.iter().map(|r| r.record).collect()).collect()
+    history(readings, &[], RULE).episodes.iter().map(|e| e.readings.iter().map(|r| r.record).collect()).collect()
 }
 
 #[test]
@@ -63,7 +63,8 @@ fn further_tests_extend_and_the_name_stays() {
     let key = PlateKey::new(plate, PlateColor::Yellow);
     let book = crate::judge::tests::book();
     let of = |readings: &[Reading<'_>]| -> Vec<Finding> {
-        history(readings, RULE).episodes.iter().filter_map(|episode| finding(key, episode, &book)).collect()
+        let history = history(readings, &[], RULE);
+        history.episodes.iter().filter_map(|episode| finding(key, episode, &history, &book)).collect()
     };
     let mut readings = vec![on("1", "2026-01-10", OVER), on("2", "2026-03-10", OVER)];
     let short = of(&readings);
@@ -107,15 +108,75 @@ fn the_earliest_valid_test_stands_for_the_passage() {
 #[test]
 fn pollutants_are_apart() {
     let mut no = on("2", "2026-02-10", Tested::No);
-    no.tested[Pollutant::No as usize] = Tested::Over { value: 1600.0, limit: 1500.0 };
+    no.tested[Pollutant::No as usize] = Tested::Over(Some(Measured { value: 1600.0, limit: 1500.0 }));
     assert!(records(&[on("1", "2026-01-10", OVER), no]).is_empty());
+}
+
+fn recheck<'a>(report_no: &'a str, at_time: &str) -> Recheck<'a> {
+    Recheck { at: at(at_time), station: "i-1", report_no, whole_day: false }
+}
+
+#[test]
+fn a_recheck_between_two_tests_resets_and_episodes_name_it() {
+    let tests = [
+        on("1", "2026-01-10", OVER),
+        on("2", "2026-02-10", OVER),
+        on("3", "2026-03-10", OVER),
+        on("4", "2026-04-10", OVER),
+    ];
+    let between = recheck("r-2", "2026-02-20T09:00:00+08:00");
+    let found = history(&tests, &[between], RULE).episodes;
+    let records: Vec<Vec<&str>> = found.iter().map(|e| e.readings.iter().map(|r| r.record).collect()).collect();
+    assert_eq!(records, [["1", "2"], ["3", "4"]]);
+    assert_eq!((found[0].recheck_before, found[0].recheck_after), (None, Some(between)));
+    assert_eq!((found[1].recheck_before, found[1].recheck_after), (Some(between), None));
+    assert!(history(&tests[..2], &[recheck("r-1", "2026-01-20T09:00:00+08:00")], RULE).episodes.is_empty());
+}
+
+#[test]
+fn a_recheck_at_the_moment_of_a_test_is_behind_it() {
+    let tests = [on("1", "2026-01-10", OVER), on("2", "2026-02-10", OVER)];
+    let episodes = |time| history(&tests, &[recheck("r", time)], RULE).episodes.len();
+    assert_eq!(episodes("2026-01-10T12:00:00+08:00"), 0, "at the first test: resets it");
+    assert_eq!(episodes("2026-01-10T11:59:59+08:00"), 1);
+    assert_eq!(episodes("2026-02-10T11:59:59+08:00"), 0);
+    assert_eq!(episodes("2026-02-10T12:00:00+08:00"), 1, "at the last test: behind it");
+}
+
+#[test]
+fn invalid_readings_hold_a_passage_together() {
+    let second =
+        |record, seconds, tested| opacity("s", record, at("2026-01-10T12:00:00Z").plus_seconds(seconds), tested);
+    let (first, last) = (second("1", 0, OVER), second("3", 100, OVER));
+    assert_eq!(records(&[first, last]), [["1", "3"]]);
+    assert!(records(&[first, second("2", 50, Tested::No), last]).is_empty(), "it had not left");
+}
+
+#[test]
+fn a_finding_shows_what_is_known_and_whom_a_reading_stands_for() {
+    let key = PlateKey::new(Plate::parse("鲁C12345").expect("legal"), PlateColor::Yellow);
+    let book = crate::judge::tests::book();
+    let second =
+        |record, seconds, tested| opacity("s", record, at("2026-01-10T12:00:00Z").plus_seconds(seconds), tested);
+    let readings = [second("1", 0, OVER), second("1b", 5, UNDER), on("2", "2026-02-10", Tested::Over(None))];
+    let of = |rechecks: &[Recheck<'_>]| {
+        let history = history(&readings, rechecks, RULE);
+        finding(key, &history.episodes[0], &history, &book).expect("an episode").content
+    };
+    let content = of(&[]);
+    assert_eq!(content["readings"][0]["stands_for"]["other_records"], json!(["1b"]));
+    assert_eq!(content["readings"][1].get("stands_for"), None);
+    assert_eq!((&content["readings"][0]["value"], &content["readings"][1]["value"]), (&json!(41.2), &Value::Null));
+    assert_eq!((content.get("recheck_before"), content.get("recheck_after")), (None, None));
+    let named = &of(&[recheck("r-9", "2026-05-01T09:00:00+08:00")])["recheck_after"];
+    assert_eq!((&named["report_no"], &named["time_known"]), (&json!("r-9"), &json!(true)));
 }
 
 #[test]
 fn three_tests_where_the_rule_asks_for_three() {
     let rule = Rule { tests: 3, ..RULE };
     let day = |record, day: &'static str| on(record, day, OVER);
-    let found = |readings: &[Reading<'_>]| history(readings, rule).episodes.len();
+    let found = |readings: &[Reading<'_>]| history(readings, &[], rule).episodes.len();
     assert_eq!(found(&[day("1", "2026-01-10"), day("2", "2026-02-10")]), 0);
     assert_eq!(found(&[day("1", "2026-01-10"), day("2", "2026-02-10"), day("3", "2026-07-10")]), 1);
     assert_eq!(found(&[day("1", "2026-01-10"), day("2", "2026-02-10"), day("3", "2026-07-11")]), 0);
@@ -216,7 +277,7 @@ proptest! {
     fn agrees_with_the_naive_reading(seeds in seeds(), tests in 2..4_usize) {
         let rule = Rule { tests, ..RULE };
         let readings = readings(&seeds);
-        let found: Vec<_> = history(&readings, rule)
+        let found: Vec<_> = history(&readings, &[], rule)
             .episodes
             .iter()
             .map(|e| {
@@ -236,13 +297,13 @@ proptest! {
         if !again.is_empty() {
             again.extend(repeated.iter().map(|place| straight[place.index(straight.len())]));
         }
-        prop_assert_eq!(history(&straight, RULE), history(&again, RULE));
+        prop_assert_eq!(history(&straight, &[], RULE), history(&again, &[], RULE));
     }
 
     #[test]
     fn every_reading_is_in_exactly_one_passage(seeds in seeds()) {
         let readings = readings(&seeds);
-        let mut names: Vec<_> = history(&readings, RULE).passages.iter().flatten().map(|r| r.record).collect();
+        let mut names: Vec<_> = history(&readings, &[], RULE).passages.iter().flatten().map(|r| r.record).collect();
         names.sort_unstable();
         let mut all: Vec<_> = readings.iter().map(|r| r.record).collect();
         all.sort_unstable();

@@ -16,11 +16,15 @@ pub(super) struct File {
     pub episode: Spanned<EpisodeEntry>,
     #[serde(default)]
     pub list: Vec<Spanned<ListEntry>>,
+    #[serde(default)]
+    pub bar: Vec<Spanned<BarEntry>>,
     pub nonroad: Spanned<NonroadEntry>,
+    #[serde(default)]
+    pub smoke: Vec<Spanned<SmokeEntry>>,
 }
 
 /// Where a number comes from; `source` and the others must not be empty.
-pub(super) struct Cited {
+pub(in crate::judge) struct Cited {
     pub standard: String,
     pub clause: String,
     pub source: String,
@@ -78,9 +82,29 @@ cited_entry!(ConditionEntry {
     valid_to: Option<Datetime>,
 });
 
-cited_entry!(EpisodeEntry { tests: u32, months: u32 });
+cited_entry!(EpisodeEntry { tests: u32, months: u32, reset: Option<Spanned<ResetEntry>> });
+
+cited_entry!(ResetEntry { kinds: Vec<String> });
+
+cited_entry!(BarEntry {
+    list: String,
+    bars: Vec<String>,
+    fuel: Option<Vec<String>>,
+    max_stage: Option<u8>,
+    truck: Option<bool>,
+});
 
 cited_entry!(NonroadEntry { min_stage: u8 });
+
+cited_entry!(SmokeEntry {
+    class: u8,
+    power_from_kw: f64,
+    power_below_kw: Option<f64>,
+    power_up_to_kw: Option<f64>,
+    k_m1: f64,
+    valid_from: Datetime,
+    valid_to: Option<Datetime>,
+});
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,11 +9,14 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    Citation, Class, Condition, ConditionKey, EpisodeRule, Interval, Limit, Limits, ListEffect, ListRule, NonroadRule,
-    Pollutant,
-    file::{Cited, ConditionEntry, EpisodeEntry, File, LimitEntry, ListEntry, NonroadEntry, WhenMissing},
+    Bar, Business, Citation, Class, Condition, ConditionKey, EpisodeRule, InspectionKind, Interval, Limit, Limits,
+    ListEffect, ListRule, NonroadRule, Pollutant, Reset, SmokeLimit, bar,
+    file::{
+        BarEntry, Cited, ConditionEntry, EpisodeEntry, File, LimitEntry, ListEntry, NonroadEntry, ResetEntry,
+        SmokeEntry, WhenMissing,
+    },
 };
-use crate::reading::Timestamp;
+use crate::{judge::rules, reading::Timestamp};
 
 /// One thing wrong with the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +54,10 @@ impl Limits {
         let limits = check.limits(file.limit);
         let conditions = check.conditions(file.condition);
         let lists = check.lists(file.list);
+        let bars = check.bars(file.bar);
         let episode = check.episode(file.episode);
         let nonroad = check.nonroad(file.nonroad);
+        let smoke = check.smoke(file.smoke);
         if file.version.trim().is_empty() {
             check.report(1, "version is empty");
         }
@@ -70,26 +75,28 @@ impl Limits {
             *length += 1;
             limited |= limit.pollutant.bit();
         }
-        Ok(Self { version: file.version.into(), limits, index, limited, conditions, lists, episode, nonroad })
+        let version = file.version.into();
+        Ok(Self { version, limits, index, limited, conditions, lists, bars, episode, nonroad, smoke })
     }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+pub(in crate::judge) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|&b| b == b'\n').count() + 1
 }
 
-struct Check<'t> {
-    text: &'t str,
-    errors: Vec<LimitsError>,
+/// What the loaders of this table and of the vehicle rules share: dates, citations and errors with their lines.
+pub(in crate::judge) struct Check<'t> {
+    pub text: &'t str,
+    pub errors: Vec<LimitsError>,
 }
 
 impl Check<'_> {
     /// The entry with the line it begins on.
-    fn open<T>(&self, entry: Spanned<T>) -> (usize, T) {
+    pub fn open<T>(&self, entry: Spanned<T>) -> (usize, T) {
         (line_of(self.text, entry.span().start), entry.into_inner())
     }
 
-    fn report(&mut self, line: usize, problem: impl Into<String>) {
+    pub fn report(&mut self, line: usize, problem: impl Into<String>) {
         self.errors.push(LimitsError { line, problem: problem.into() });
     }
 
@@ -188,6 +195,9 @@ impl Check<'_> {
             if entry.intercept && entry.effect == ListEffect::Review {
                 self.report(line, "a list with effect review cannot ask for an intercept");
             }
+            if rules::OWN_RULES.contains(&&*entry.rule) {
+                self.report(line, format!("rule {:?} belongs to the table of vehicle rules", entry.rule));
+            }
             let rule = rule_name(&entry.rule);
             found.push(ListRule { list: entry.name.into(), rule, effect: entry.effect, intercept: entry.intercept });
         }
@@ -203,7 +213,63 @@ impl Check<'_> {
         if !(1..=24).contains(&entry.months) {
             self.report(line, "months must be 1 to 24");
         }
-        EpisodeRule { tests: entry.tests as usize, months: entry.months, citation: self.citation(line, entry.cited) }
+        let reset = entry.reset.map(|reset| self.reset(reset));
+        let citation = self.citation(line, entry.cited);
+        EpisodeRule { tests: entry.tests as usize, months: entry.months, citation, reset }
+    }
+
+    fn reset(&mut self, entry: Spanned<ResetEntry>) -> Reset {
+        let (line, entry) = self.open(entry);
+        let mut kinds = Vec::new();
+        for name in &entry.kinds {
+            match InspectionKind::parse(name) {
+                Some(kind) => kinds.push(kind),
+                None => {
+                    let known = InspectionKind::ALL.map(InspectionKind::name).join(", ");
+                    self.report(line, format!("kind {name:?} is none of {known}"));
+                }
+            }
+        }
+        Reset { kinds, citation: self.citation(line, entry.cited) }
+    }
+
+    fn bars(&mut self, entries: Vec<Spanned<BarEntry>>) -> Vec<Bar> {
+        let mut found: Vec<Bar> = Vec::new();
+        for entry in entries {
+            let (line, entry) = self.open(entry);
+            if entry.list.trim().is_empty() || entry.bars.is_empty() {
+                self.report(line, "a bar needs a list and what it bars from");
+            }
+            let mut bars = Vec::new();
+            for name in &entry.bars {
+                match Business::parse(name) {
+                    Some(business) => bars.push(business),
+                    None => {
+                        let known = Business::ALL.map(Business::name).join(", ");
+                        self.report(line, format!("{name:?} is none of {known}"));
+                    }
+                }
+            }
+            let fuels = entry.fuel.unwrap_or_default();
+            for fuel in &fuels {
+                if !bar::FUELS.iter().any(|(name, _)| name == fuel) {
+                    let known = bar::FUELS.map(|(name, _)| name).join(", ");
+                    self.report(line, format!("fuel {fuel:?} is none of {known}"));
+                }
+            }
+            if entry.max_stage.is_some_and(|stage| stage > 6) {
+                self.report(line, "max_stage must be 0 to 6");
+            }
+            found.push(Bar {
+                list: entry.list.into(),
+                bars,
+                fuels: fuels.into_iter().map(Into::into).collect(),
+                max_stage: entry.max_stage,
+                trucks_only: entry.truck.unwrap_or(false),
+                citation: self.citation(line, entry.cited),
+            });
+        }
+        found
     }
 
     fn nonroad(&mut self, entry: Spanned<NonroadEntry>) -> NonroadRule {
@@ -212,6 +278,49 @@ impl Check<'_> {
             self.report(line, "min_stage must be 0 to 4");
         }
         NonroadRule { min_stage: entry.min_stage, citation: self.citation(line, entry.cited) }
+    }
+
+    fn smoke(&mut self, entries: Vec<Spanned<SmokeEntry>>) -> Vec<SmokeLimit> {
+        let mut found: Vec<(usize, SmokeLimit)> = Vec::new();
+        for entry in entries {
+            let (line, entry) = self.open(entry);
+            if !(1..=3).contains(&entry.class) {
+                self.report(line, "class must be 1 to 3");
+            }
+            let watts = |kw: f64| (kw * 1000.0).round() as u32;
+            let last = match (entry.power_below_kw, entry.power_up_to_kw) {
+                (Some(below), None) => watts(below).saturating_sub(1),
+                (None, Some(up_to)) => watts(up_to),
+                _ => {
+                    self.report(line, "a band of power needs either power_below_kw or power_up_to_kw");
+                    continue;
+                }
+            };
+            let power_w = (watts(entry.power_from_kw), last);
+            if power_w.0 > power_w.1 || entry.power_from_kw < 0.0 {
+                self.report(line, "no power lies in this band");
+            }
+            if !entry.k_m1.is_finite() || entry.k_m1 <= 0.0 {
+                self.report(line, "k_m1 is not a positive number");
+            }
+            let Some(interval) = self.interval(line, &entry.valid_from, entry.valid_to.as_ref()) else { continue };
+            let citation = self.citation(line, entry.cited);
+            found.push((line, SmokeLimit { class: entry.class, power_w, k_m1: entry.k_m1, interval, citation }));
+        }
+        found.sort_by_key(|(_, limit)| (limit.class, limit.power_w, limit.interval.from));
+        for pair in found.windows(2) {
+            let [(_, one), (line, other)] = pair else { continue };
+            if one.class != other.class {
+                continue;
+            }
+            let what = format!("smoke limit of class {}", one.class);
+            if one.power_w == other.power_w {
+                self.joint(*line, &what, one.interval, other.interval);
+            } else if one.power_w.1.saturating_add(1) != other.power_w.0 {
+                self.report(*line, format!("gap or overlap in the powers of the {what}"));
+            }
+        }
+        found.into_iter().map(|(_, limit)| limit).collect()
     }
 
     fn pollutant(&mut self, line: usize, name: &str) -> Option<Pollutant> {
@@ -237,7 +346,7 @@ impl Check<'_> {
         single
     }
 
-    fn interval(
+    pub fn interval(
         &mut self,
         line: usize,
         from: &toml::value::Datetime,
@@ -262,7 +371,7 @@ impl Check<'_> {
     }
 
     /// Two entries of one series that follow each other in time must meet exactly.
-    fn joint(&mut self, line: usize, what: &str, earlier: Interval, later: Interval) {
+    pub fn joint(&mut self, line: usize, what: &str, earlier: Interval, later: Interval) {
         match earlier.to {
             Some(end) if end == later.from => {}
             Some(end) if end < later.from => {
@@ -272,7 +381,7 @@ impl Check<'_> {
         }
     }
 
-    fn citation(&mut self, line: usize, cited: Cited) -> Citation {
+    pub fn citation(&mut self, line: usize, cited: Cited) -> Citation {
         for (name, text) in [("standard", &cited.standard), ("clause", &cited.clause), ("source", &cited.source)] {
             if text.trim().is_empty() {
                 self.report(line, format!("{name} is empty"));
@@ -288,7 +397,7 @@ impl Check<'_> {
 }
 
 /// Start of a day in China; `None` for anything with a time of day.
-fn day(value: &toml::value::Datetime) -> Option<Timestamp> {
+pub(in crate::judge) fn day(value: &toml::value::Datetime) -> Option<Timestamp> {
     if value.time.is_some() || value.offset.is_some() {
         return None;
     }

@@ -96,10 +96,36 @@ fn unknown_keys_and_broken_toml_name_the_line() {
 }
 
 #[test]
+fn a_list_cannot_claim_the_name_of_a_vehicle_rule() {
+    let entry = "[[list]]\nname = \"retire_n3\"\nrule = \"R2.listed_on_road\"\neffect = \"violation\"\n\
+                 intercept = true\nsource = \"t\"";
+    let (text, line) = with(entry);
+    assert!(matches!(&problems(&text)[..], [(at, problem)] if *at == line && problem.contains("vehicle rules")));
+}
+
+#[test]
 fn lists_are_named_once_and_review_stops_nobody() {
-    let entry = "[[list]]\nname = \"scrapped\"\nrule = \"r\"\neffect = \"violation\"\nintercept = true\nsource = \"t\"\n\
+    let entry = "[[list]]\nname = \"high_emission\"\nrule = \"r\"\neffect = \"violation\"\nintercept = true\nsource = \"t\"\n\
                  [[list]]\nname = \"y\"\nrule = \"r\"\neffect = \"review\"\nintercept = true\nsource = \"t\"";
     let found = problems(&with(entry).0);
     assert!(found.iter().any(|(_, problem)| problem.contains("twice")), "{found:?}");
     assert!(found.iter().any(|(_, problem)| problem.contains("cannot ask")), "{found:?}");
+}
+
+#[test]
+fn inspections_that_reset_and_lists_that_bar_are_checked() {
+    let limits = Limits::built_in();
+    assert_eq!(limits.episode().reset_kinds().collect::<Vec<_>>(), [InspectionKind::Recheck]);
+    assert_eq!(limits.bars().len(), 2);
+    let without = BUILT_IN.replacen("[episode.reset]\nkinds = [\"recheck\"]", "[episode.reset]\nkinds = []", 1);
+    assert_eq!(Limits::parse(&without).expect("nothing resets").episode().reset_kinds().count(), 0);
+    let wrong = BUILT_IN.replacen("kinds = [\"recheck\"]", "kinds = [\"visit\"]", 1);
+    assert!(matches!(&problems(&wrong)[..], [(_, problem)] if problem.contains("\"visit\" is none of annual")));
+    let entry = "[[bar]]\nlist = \"x\"\nbars = [\"parking\"]\nfuel = [\"coal\"]\nmax_stage = 9\nstandard = \"S\"\n\
+                 clause = \"1\"\nsource = \"t\"\nconfidence = \"sourced\"";
+    let (text, line) = with(entry);
+    let found = problems(&text);
+    for word in ["parking", "coal", "max_stage"] {
+        assert!(found.iter().any(|(at, problem)| *at == line && problem.contains(word)), "{word}: {found:?}");
+    }
 }

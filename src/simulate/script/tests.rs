@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::{
-    config::{Protocol, SourceKind},
+    config::{Protocol, SignatureForm, SourceKind},
     decode::{Carriage, Command, Frame, FrameError, ItemType, decode_payload},
     fault::Reason,
     simulate::message::id_of_frame,
@@ -50,7 +50,14 @@ fn decode(message: &Message) -> Vec<Result<Frame, FrameError>> {
     let protocol = if kind == SourceKind::Nonroad { Protocol::Hj1014 } else { Protocol::Hj1239 };
     decode_payload(
         &message.payload,
-        &Carriage { kind, protocol, hex_pointers: &[], allow_missing_checksum: false, max_bytes: 1 << 20 },
+        &Carriage {
+            kind,
+            protocol,
+            hex_pointers: &[],
+            allow_missing_checksum: false,
+            max_bytes: 1 << 20,
+            signature: SignatureForm::Lengths,
+        },
     )
 }
 

@@ -1,4 +1,4 @@
-//! UTF-8 or GBK: which one a file is, and a reader that gives UTF-8 whichever it is.
+//! UTF-8, GBK or a workbook: which one a file is, and a reader that gives UTF-8 whichever text it is.
 
 use std::{
     fs::File,
@@ -15,11 +15,28 @@ const BLOCK: usize = 64 * 1024;
 /// What a first pass over the file found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
-    pub encoding: TextEncoding,
+    pub form: Form,
     pub bytes: u64,
     pub sha256: [u8; 32],
-    /// Line ends counted: an upper bound of the rows, for progress.
+    /// Line ends counted: an upper bound of the rows, for progress; of a workbook nobody knows before it is read.
     pub lines: u64,
+}
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text(TextEncoding),
+    /// XLSX; whether the archive really holds one shows when it is opened.
+    Workbook,
+}
+
+impl Form {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Form::Text(encoding) => encoding.name(),
+            Form::Workbook => "XLSX",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +66,8 @@ impl TextEncoding {
 pub enum EncodingError {
     #[error("the file is UTF-16; save it as CSV in UTF-8 or GBK")]
     Utf16,
-    #[error("the file is a workbook or an archive, not a CSV text")]
-    Archive,
+    #[error("the file is a workbook of the old form (.xls); save it as .xlsx or as CSV")]
+    OldWorkbook,
 }
 
 /// Reads the whole file once: its hash, its length, and how its text is encoded.
@@ -83,13 +100,15 @@ pub fn inspect(path: &Path) -> io::Result<Result<Inspected, EncodingError>> {
         lines += read.iter().filter(|&&byte| byte == b'\n').count() as u64;
         bytes += length as u64;
     }
-    let encoding = match start {
+    let form = match start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Ok(Err(EncodingError::Utf16)),
-        [b'P', b'K', 3, 4] | [0xd0, 0xcf, 0x11, 0xe0] => return Ok(Err(EncodingError::Archive)),
-        [0xef, 0xbb, 0xbf, _] => TextEncoding::Utf8,
-        _ => tally.verdict(),
+        [0xd0, 0xcf, 0x11, 0xe0] => return Ok(Err(EncodingError::OldWorkbook)),
+        [b'P', b'K', 3, 4] => Form::Workbook,
+        [0xef, 0xbb, 0xbf, _] => Form::Text(TextEncoding::Utf8),
+        _ => Form::Text(tally.verdict()),
     };
-    Ok(Ok(Inspected { encoding, bytes, sha256: hash.finalize().into(), lines }))
+    let lines = if form == Form::Workbook { 0 } else { lines };
+    Ok(Ok(Inspected { form, bytes, sha256: hash.finalize().into(), lines }))
 }
 
 /// Counts good and bad multi-byte UTF-8 sequences of a stream cut anywhere.
@@ -270,7 +289,10 @@ mod tests {
     }
 
     fn encoding_of(bytes: &[u8]) -> TextEncoding {
-        inspected(bytes).expect("a text").encoding
+        match inspected(bytes).expect("a text").form {
+            Form::Text(encoding) => encoding,
+            Form::Workbook => panic!("a workbook"),
+        }
     }
 
     #[test]
@@ -284,7 +306,8 @@ mod tests {
         damaged.extend(b"\xc2\xb3,\xff\n");
         assert_eq!(encoding_of(&damaged), TextEncoding::Utf8);
         assert_eq!(inspected(b"\xff\xfep\0l\0"), Err(EncodingError::Utf16));
-        assert_eq!(inspected(b"PK\x03\x04...."), Err(EncodingError::Archive));
+        assert_eq!(inspected(b"PK\x03\x04....").map(|found| found.form), Ok(Form::Workbook));
+        assert_eq!(inspected(b"\xd0\xcf\x11\xe0...."), Err(EncodingError::OldWorkbook));
         let file = inspected(text.as_bytes()).expect("a text");
         assert_eq!((file.lines, file.bytes), (3, text.len() as u64));
         assert_eq!(file.sha256, <[u8; 32]>::from(Sha256::digest(text.as_bytes())));

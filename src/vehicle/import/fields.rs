@@ -4,7 +4,8 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::sheet::Cells;
 use crate::{
-    reading::{Plate, PlateColor, PlateKey, Timestamp},
+    mapping,
+    reading::{Plate, PlateKey, Timestamp},
     vehicle::packed::MAX_TORQUE_NM,
 };
 
@@ -43,23 +44,9 @@ pub enum DateCounts {
 pub fn plate_key(cells: &Cells) -> Result<PlateKey, String> {
     let plate = Plate::parse(cells.get("plate")).map_err(|error| format!("plate: {error}"))?;
     let colour = cells.get("plate_color");
-    let colour = plate_color(colour)
+    let colour = mapping::colour_word(colour)
         .ok_or("plate_color: is none of blue, yellow, green, yellow_green, white, black, other, unknown")?;
     Ok(PlateKey::new(plate, colour))
-}
-
-/// The contract's names, and the words that registers in China export.
-fn plate_color(text: &str) -> Option<PlateColor> {
-    Some(match text {
-        "蓝" | "蓝色" => PlateColor::Blue,
-        "黄" | "黄色" => PlateColor::Yellow,
-        "绿" | "绿色" | "渐变绿" | "渐变绿色" => PlateColor::Green,
-        "黄绿" | "黄绿色" | "黄绿双拼" | "黄绿双拼色" => PlateColor::YellowGreen,
-        "白" | "白色" => PlateColor::White,
-        "黑" | "黑色" => PlateColor::Black,
-        "其他" => PlateColor::Other,
-        name => return PlateColor::parse(&name.to_ascii_lowercase()),
-    })
 }
 
 pub fn text(cells: &Cells, column: &str) -> Result<Option<Box<str>>, String> {
@@ -173,13 +160,5 @@ mod tests {
         for wrong in ["2026-02-30", "tomorrow", "0001-01-01", "99999-01-01", "2026-06"] {
             assert_eq!(start(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn colours_by_either_name() {
-        assert_eq!(plate_color("黄"), Some(PlateColor::Yellow));
-        assert_eq!(plate_color("Yellow_Green"), Some(PlateColor::YellowGreen));
-        assert_eq!(plate_color("粉"), None);
-        assert_eq!(plate_color(""), None);
     }
 }

@@ -4,22 +4,25 @@
 use std::path::Path;
 
 use hashbrown::{HashMap, hash_map::Entry};
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     ImportError, Refusals,
     apply::ReadSummary,
     encoding::{Inspected, inspect},
-    rows::{DeviceRow, ListRow, Row, StationRow, VehicleRow, ZoneRow},
-    sheet::Sheet,
+    rows::{CONTRADICTS_ITSELF, DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts},
+    sheet::{Reading, Sheet},
 };
 use crate::{
+    reading::Timestamp,
     vehicle::{
         devices::Devices,
         lists::ListsBuilder,
         registry::{Registry, RegistryBuilder},
         stations::Stations,
     },
-    zone::Zones,
+    warning::{Level, Warning, Warnings},
+    zone::{Datum, Zones},
 };
 
 /// Version of tables that came from a file and not from a database.
@@ -62,16 +65,66 @@ pub fn devices(path: &Path) -> Result<(Devices, ReadSummary), ImportError> {
     Ok((Devices::new(VERSION, devices), summary))
 }
 
-pub fn zones(path: &Path) -> Result<(Zones, ReadSummary), ImportError> {
+pub fn zones(path: &Path, datum: Datum) -> Result<(Zones, ReadSummary), ImportError> {
     let mut refusals = Refusals::default();
     let mut seen = Unique::default();
     let key = |row: &ZoneRow| (row.zone.name.clone(), row.zone.rule.clone(), row.zone.valid_from);
-    let rows = ZoneRow::read_file(path, &mut refusals, |number, row| {
+    let rows = ZoneRow::read_file(path, datum, &mut refusals, |number, row| {
         seen.add(key(&row), number, row);
         true
     })?;
-    let zones = seen.finish("name, rule and valid_from", &mut refusals);
-    Ok((Zones::new(VERSION, zones.into_iter().map(|row| row.zone)), ReadSummary { rows, refusals }))
+    let mut summary = ReadSummary { rows, refusals, contradictions: Refusals::default() };
+    let zones = seen.finish(&mut summary);
+    Ok((Zones::new(VERSION, zones.into_iter().map(|row| row.zone)), summary))
+}
+
+/// A line of a file of warnings: an act as `warning list --json` prints it, or less.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WarningLine {
+    warning: i64,
+    #[serde(default = "first")]
+    revision: i32,
+    level: Level,
+    issued_at: Timestamp,
+    lifted_at: Option<Timestamp>,
+    #[serde(default)]
+    withdrawn: bool,
+    document_no: Option<Box<str>>,
+    // Who did what and why changes nothing for a vehicle.
+    #[serde(rename = "action", default)]
+    _action: IgnoredAny,
+    #[serde(rename = "done_by", default)]
+    _done_by: IgnoredAny,
+    #[serde(rename = "done_at", default)]
+    _done_at: IgnoredAny,
+    #[serde(rename = "why", default)]
+    _why: IgnoredAny,
+}
+
+fn first() -> i32 {
+    1
+}
+
+/// Warnings, one JSON object a line: how each stands, or every act about it. A line that is wrong ends it: a warning left
+/// out would acquit whoever drove through it.
+pub fn warnings(path: &Path) -> Result<Warnings, ImportError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| ImportError::Read { path: shown.clone(), source })?;
+    let mut acts: Vec<(Warning, bool)> = Vec::new();
+    for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
+        let wrong = |why: String| ImportError::NotAWarning { path: shown.clone(), line, why };
+        let read: WarningLine = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let WarningLine { warning: id, revision, level, issued_at, lifted_at, withdrawn, document_no, .. } = read;
+        if lifted_at.is_some_and(|lifted| lifted <= issued_at) {
+            return Err(wrong("the lifting is not after the issue".into()));
+        }
+        if acts.iter().any(|(known, _)| (known.id, known.revision) == (id, revision)) {
+            return Err(wrong("an earlier line has the same warning and revision".into()));
+        }
+        acts.push((Warning { id, revision, level, issued_at, lifted_at, document_no }, withdrawn));
+    }
+    Ok(Warnings::of_acts(VERSION, acts))
 }
 
 fn entries<E, K>(path: &Path, key: impl Fn(&E) -> K) -> Result<(Vec<E>, ReadSummary), ImportError>
@@ -80,15 +133,16 @@ where
     K: Eq + std::hash::Hash,
 {
     let inspected = inspect_file(path)?;
-    let mut sheet = Sheet::open(path, inspected.encoding, E::HEADER)?;
+    let mut sheet = Sheet::open(path, inspected.form, &Reading::default(), E::HEADER)?;
     let mut refusals = Refusals::default();
     let mut seen = Unique::default();
     let rows = sheet.read(E::parse, &mut refusals, |number, row| {
         seen.add(key(&row), number, row);
         true
     })?;
-    let entries = seen.finish(E::KEY_WORDS, &mut refusals);
-    Ok((entries, ReadSummary { rows, refusals }))
+    let mut summary = ReadSummary { rows, refusals, contradictions: Refusals::default() };
+    let entries = seen.finish(&mut summary);
+    Ok((entries, summary))
 }
 
 /// Rows by key, in file order; what `apply` does in SQL.
@@ -103,7 +157,7 @@ impl<K, E> Default for Unique<K, E> {
     }
 }
 
-impl<K: Eq + std::hash::Hash, E: PartialEq> Unique<K, E> {
+impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
     fn add(&mut self, key: K, number: u64, row: E) {
         match self.places.entry(key) {
             Entry::Vacant(place) => {
@@ -118,29 +172,43 @@ impl<K: Eq + std::hash::Hash, E: PartialEq> Unique<K, E> {
         }
     }
 
-    fn finish(self, key_words: &str, refusals: &mut Refusals) -> Vec<E> {
+    fn finish(self, summary: &mut ReadSummary) -> Vec<E> {
         let mut taken = Vec::with_capacity(self.rows.len());
-        let mut found = Refusals::default();
+        let (mut refused, mut kept) = (Refusals::default(), Refusals::default());
         for rows in self.rows {
             let numbers: Vec<u64> = rows.iter().map(|(number, _)| *number).collect();
+            let other = |number: u64| numbers.iter().find(|other| **other != number).copied().unwrap_or_default();
             let first = rows.first().map(|(_, row)| row);
-            let contradicts = rows.iter().any(|(_, row)| Some(row) != first);
-            for number in numbers.iter().skip(usize::from(!contradicts)) {
-                let other = numbers.iter().find(|other| *other != number).copied().unwrap_or_default();
-                found.push(
-                    *number,
-                    if contradicts {
-                        format!("same {key_words} as row {other} with other content: neither is taken")
-                    } else {
-                        format!("repeats row {other}")
-                    },
-                );
+            if rows.iter().all(|(_, row)| Some(row) == first) {
+                for &number in numbers.iter().skip(1) {
+                    refused.push(number, format!("repeats row {}", other(number)));
+                }
+                let first = rows.into_iter().next();
+                if let Some((number, row)) = &first
+                    && row.contradicts_itself()
+                {
+                    kept.push(*number, CONTRADICTS_ITSELF);
+                }
+                taken.extend(first.map(|(_, row)| row));
+                continue;
             }
-            if !contradicts {
-                taken.extend(rows.into_iter().next().map(|(_, row)| row));
+            let all: Vec<&E> = rows.iter().map(|(_, row)| row).collect();
+            match E::agreed(&all) {
+                Some((agreed, disputed)) => {
+                    numbers.iter().for_each(|&number| kept.push(number, contradicts(other(number), &disputed)));
+                    taken.push(agreed);
+                }
+                None => {
+                    for &number in &numbers {
+                        let (words, other) = (E::KEY_WORDS, other(number));
+                        refused
+                            .push(number, format!("same {words} as row {other} with other content: neither is taken"));
+                    }
+                }
             }
         }
-        refusals.merge(found);
+        summary.refusals.merge(refused);
+        summary.contradictions.merge(kept);
         taken
     }
 }

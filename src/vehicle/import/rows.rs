@@ -38,8 +38,33 @@ pub trait Stored: Send + 'static {
     const KEY_WORDS: &'static str;
     /// In the order of [`Stored::values`]. The key columns are among them.
     const COLUMNS: &'static [Column];
+    /// The table that keeps rows of one key that contradict each other; without one none of them is taken. The dataset
+    /// then has a column `contradictory`.
+    const CONTRADICTIONS: Option<&'static str> = None;
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)>;
+
+    /// Whether the row cannot be true by itself.
+    fn contradicts_itself(&self) -> bool {
+        false
+    }
+
+    /// What rows of one key agree on, marked as contradictory, and the columns in which they do not. `None` where such
+    /// rows are not kept.
+    fn agreed(_rows: &[&Self]) -> Option<(Self, Vec<&'static str>)>
+    where
+        Self: Sized,
+    {
+        None
+    }
+}
+
+/// How a row is reported that cannot be true by itself.
+pub const CONTRADICTS_ITSELF: &str = "fuel and emission_stage cannot both be true: kept and flagged";
+
+/// How a row is reported that another contradicts.
+pub fn contradicts(other: u64, columns: &[&str]) -> String {
+    format!("contradicts row {other} in {}: kept and flagged", columns.join(", "))
 }
 
 /// A row of a CSV file.

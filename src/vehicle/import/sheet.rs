@@ -1,13 +1,16 @@
-//! A CSV file as named cells: the header in any order, further columns passed over and named, rows one by one.
+//! A CSV file or a workbook's sheet as named cells: the header in any order, further columns passed over and named, rows
+//! one by one. With a mapping the names are foreign ones and every cell is put into our form before anybody looks at it.
 
-use std::{fs::File, io::BufReader, path::Path};
+use std::{fs::File, io::BufReader, path::Path, sync::Arc};
 
 use csv::StringRecord;
 
 use super::{
     ImportError, Refusals,
-    encoding::{Decoded, TextEncoding},
+    encoding::{Decoded, Form},
+    workbook::Workbook,
 };
+use crate::mapping::{Mapping, Rule};
 
 /// The columns a dataset knows.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,7 @@ pub enum HeaderError {
     Twice(String),
     /// Taken as an extra column, its content would silently count as not registered.
     #[error("unknown column `{found}` looks like `{meant}`; correct or rename it")]
-    Misspelt { found: String, meant: &'static str },
+    Misspelt { found: String, meant: String },
 }
 
 /// Similarity from which a foreign name counts as a misspelling (Jaro-Winkler, 0..=1).
@@ -83,10 +86,96 @@ impl Header {
         let absent: Vec<&'static str> = columns.optional.iter().copied().filter(|column| !has(column)).collect();
         for meant in &absent {
             if let Some(found) = ignored.iter().find(|found| strsim::jaro_winkler(meant, found) >= MISSPELT) {
-                return Err(HeaderError::Misspelt { found: found.clone(), meant });
+                return Err(HeaderError::Misspelt { found: found.clone(), meant: (*meant).into() });
             }
         }
         Ok(Self { places, width: names.len(), ignored, absent })
+    }
+
+    /// The header of a file with foreign names: `places` are those of the record that [`Translation`] makes.
+    fn parse_mapped(
+        record: &StringRecord,
+        columns: Columns,
+        mapping: &Mapping,
+    ) -> Result<(Self, Translation), HeaderError> {
+        let names: Vec<String> = record.iter().map(|name| name.trim().to_lowercase()).collect();
+        if names.iter().all(String::is_empty) {
+            return Err(HeaderError::Empty);
+        }
+        let mut found: Vec<Option<usize>> = vec![None; mapping.rules().len()];
+        let mut ignored = Vec::new();
+        for (place, name) in names.iter().enumerate() {
+            match mapping.rules().iter().position(|rule| rule.foreign().to_lowercase() == *name) {
+                Some(rule) => {
+                    if let Some(slot) = found.get_mut(rule)
+                        && slot.replace(place).is_some()
+                    {
+                        return Err(HeaderError::Twice(name.clone()));
+                    }
+                }
+                None if mapping.ignores(name) => {}
+                None => ignored.push(name.clone()),
+            }
+        }
+        let lacking = || mapping.rules().iter().zip(&found).filter(|(_, place)| place.is_none()).map(|(rule, _)| rule);
+        let missing: Vec<String> = lacking()
+            .filter(|rule| columns.required.contains(&rule.column()))
+            .map(|rule| suggest(rule.foreign(), &ignored))
+            .collect();
+        if !missing.is_empty() {
+            return Err(HeaderError::Missing(missing));
+        }
+        let misspelt = lacking().find_map(|rule| {
+            let near = |found: &&String| strsim::jaro_winkler(rule.foreign(), found) >= MISSPELT;
+            Some(HeaderError::Misspelt { found: ignored.iter().find(near)?.clone(), meant: rule.foreign().into() })
+        });
+        if let Some(misspelt) = misspelt {
+            return Err(misspelt);
+        }
+        let places: Vec<(Option<usize>, Rule)> = mapping
+            .rules()
+            .iter()
+            .zip(found)
+            .filter_map(|(rule, place)| Some((Some(place?), rule.clone())))
+            .chain(mapping.constants().iter().map(|rule| (None, rule.clone())))
+            .collect();
+        let ours: Vec<(&'static str, usize)> =
+            places.iter().enumerate().map(|(place, (_, rule))| (rule.column(), place)).collect();
+        let has = |column: &str| ours.iter().any(|(known, _)| *known == column);
+        let absent = columns.optional.iter().copied().filter(|column| !has(column)).collect();
+        Ok((Self { places: ours, width: names.len(), ignored, absent }, Translation { places }))
+    }
+}
+
+/// How a foreign row becomes one of ours: for each of our columns the place of theirs and what to do with it.
+struct Translation {
+    places: Vec<(Option<usize>, Rule)>,
+}
+
+impl Translation {
+    /// A refusal calls the column by its foreign name first.
+    fn translate(&self, theirs: &StringRecord, ours: &mut StringRecord) -> Result<(), String> {
+        ours.clear();
+        for (place, rule) in &self.places {
+            let cell = match place {
+                Some(place) => theirs.get(*place).unwrap_or_default().trim(),
+                None => rule.constant().unwrap_or_default(),
+            };
+            match rule.text(cell) {
+                Ok(text) => ours.push_field(&text),
+                Err(unfit) => return Err(format!("{}: {unfit}", rule.calls())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the foreign name before a reason that begins with ours.
+    fn rename(&self, reason: String) -> String {
+        let named = reason.split_once(':').and_then(|(column, why)| {
+            let (_, rule) = self.places.iter().find(|(_, rule)| rule.column() == column)?;
+            Some(format!("{}:{why}", rule.calls()))
+        });
+        named.unwrap_or(reason)
     }
 }
 
@@ -113,27 +202,73 @@ impl<'a> Cells<'a> {
     }
 }
 
+/// How a file is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Foreign names and codes; without one the names are ours.
+    pub mapping: Option<Arc<Mapping>>,
+    /// The sheet of a workbook; without a name its first.
+    pub sheet: Option<String>,
+}
+
 /// An open file behind its header.
 pub struct Sheet {
-    reader: csv::Reader<Decoded<BufReader<File>>>,
+    source: Source,
     header: Header,
+    translation: Option<Translation>,
+}
+
+enum Source {
+    Text(Box<csv::Reader<Decoded<BufReader<File>>>>),
+    /// And the row of its header.
+    Workbook(Box<Workbook>, u64),
 }
 
 impl Sheet {
-    pub fn open(path: &Path, encoding: TextEncoding, columns: Columns) -> Result<Self, ImportError> {
-        let source = Decoded::open(path, encoding)
-            .map_err(|source| ImportError::Read { path: path.display().to_string(), source })?;
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(source);
-        let mut record = StringRecord::new();
-        if !reader.read_record(&mut record)? {
-            return Err(HeaderError::Empty.into());
-        }
-        let header = Header::parse(&record, columns)?;
-        Ok(Self { reader, header })
+    pub fn open(path: &Path, form: Form, reading: &Reading, columns: Columns) -> Result<Self, ImportError> {
+        let (source, record) = match form {
+            Form::Text(encoding) => {
+                let source = Decoded::open(path, encoding)
+                    .map_err(|source| ImportError::Read { path: path.display().to_string(), source })?;
+                let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(source);
+                let mut record = StringRecord::new();
+                if !reader.read_record(&mut record)? {
+                    return Err(HeaderError::Empty.into());
+                }
+                (Source::Text(Box::new(reader)), record)
+            }
+            Form::Workbook => {
+                let mut workbook = Workbook::open(path, reading.sheet.as_deref())?;
+                let mut first = None;
+                workbook.rows(|(number, row)| {
+                    first = Some((number, row.cloned()));
+                    false
+                })?;
+                let (number, record) = first.ok_or(HeaderError::Empty)?;
+                let record = record.map_err(|_| HeaderError::Empty)?;
+                (Source::Workbook(Box::new(workbook), number), record)
+            }
+        };
+        let (header, translation) = match &reading.mapping {
+            None => (Header::parse(&record, columns)?, None),
+            Some(mapping) => {
+                let (header, translation) = Header::parse_mapped(&record, columns, mapping)?;
+                (header, Some(translation))
+            }
+        };
+        Ok(Self { source, header, translation })
     }
 
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Sheets of the workbook that are not read.
+    pub fn passed_over(&self) -> &[String] {
+        match &self.source {
+            Source::Text(_) => &[],
+            Source::Workbook(workbook, _) => &workbook.passed_over,
+        }
     }
 
     /// Reads every row: `parse` makes it an entry or says why not, `take` gets the entry with its row number and says
@@ -144,51 +279,91 @@ impl Sheet {
         refusals: &mut Refusals,
         mut take: impl FnMut(u64, E) -> bool,
     ) -> Result<u64, ImportError> {
-        let mut record = StringRecord::new();
+        let Self { source, header, translation } = self;
+        let mut translated = StringRecord::new();
         let mut rows = 0;
-        while self.reader.read_record(&mut record)? {
-            if record.iter().all(|cell| cell.trim().is_empty()) {
-                continue;
-            }
+        let mut row = |number: u64, record: Result<&StringRecord, String>| {
             rows += 1;
-            // The line on which the row begins. `record.position()` would count blank lines before it as its own.
-            let ends = record.iter().map(|cell| cell.bytes().filter(|&byte| byte == b'\n').count() as u64).sum::<u64>();
-            let row = self.reader.position().line().saturating_sub(ends + 1);
-            let entry = self.check(&record).and_then(|()| parse(&Cells { header: &self.header, record: &record }));
+            let entry = record.and_then(|record| {
+                check(record, header.width)?;
+                let Some(translation) = translation else { return parse(&Cells { header, record }) };
+                translation.translate(record, &mut translated)?;
+                parse(&Cells { header, record: &translated }).map_err(|reason| translation.rename(reason))
+            });
             match entry {
-                Ok(entry) => {
-                    if !take(row, entry) {
-                        break;
-                    }
+                Ok(entry) => take(number, entry),
+                Err(reason) => {
+                    refusals.push(number, reason);
+                    true
                 }
-                Err(reason) => refusals.push(row, reason),
+            }
+        };
+        match source {
+            Source::Text(reader) => lines(reader, row)?,
+            Source::Workbook(workbook, head) => {
+                let width = header.width;
+                let mut padded = StringRecord::new();
+                workbook.rows(|(number, record)| {
+                    if number <= *head {
+                        return true;
+                    }
+                    // A sheet has no trailing empty cells; a text has.
+                    match record {
+                        Ok(record) if record.len() < width => {
+                            padded.clone_from(record);
+                            (record.len()..width).for_each(|_| padded.push_field(""));
+                            row(number, Ok(&padded))
+                        }
+                        other => row(number, other),
+                    }
+                })?;
             }
         }
         Ok(rows)
     }
+}
 
-    fn check(&self, record: &StringRecord) -> Result<(), String> {
-        if record.iter().any(|cell| cell.len() > MAX_CELL_BYTES) {
-            return Err(format!("a cell is longer than {MAX_CELL_BYTES} bytes; a quotation mark may be left open"));
+/// Every line of a text that is not blank, by its number.
+fn lines(
+    reader: &mut csv::Reader<Decoded<BufReader<File>>>,
+    mut row: impl FnMut(u64, Result<&StringRecord, String>) -> bool,
+) -> Result<(), ImportError> {
+    let mut record = StringRecord::new();
+    while reader.read_record(&mut record)? {
+        if record.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
         }
-        if record.len() != self.header.width {
-            return Err(format!("{} cells where the header has {}", record.len(), self.header.width));
+        // The line on which the row begins. `record.position()` would count blank lines before it as its own.
+        let ends = record.iter().map(|cell| cell.bytes().filter(|&byte| byte == b'\n').count() as u64).sum::<u64>();
+        let number = reader.position().line().saturating_sub(ends + 1);
+        if !row(number, Ok(&record)) {
+            break;
         }
-        if record.iter().any(|cell| cell.contains('\u{fffd}')) {
-            return Err("bytes that are no text in the encoding of the file".into());
-        }
-        if record.iter().any(|cell| cell.contains('\0')) {
-            return Err("a NUL character".into());
-        }
-        Ok(())
     }
+    Ok(())
+}
+
+fn check(record: &StringRecord, width: usize) -> Result<(), String> {
+    if record.iter().any(|cell| cell.len() > MAX_CELL_BYTES) {
+        return Err(format!("a cell is longer than {MAX_CELL_BYTES} bytes; a quotation mark may be left open"));
+    }
+    if record.len() != width {
+        return Err(format!("{} cells where the header has {width}", record.len()));
+    }
+    if record.iter().any(|cell| cell.contains('\u{fffd}')) {
+        return Err("bytes that are no text in the encoding of the file".into());
+    }
+    if record.iter().any(|cell| cell.contains('\0')) {
+        return Err("a NUL character".into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
-    use super::*;
+    use super::{super::encoding::TextEncoding, *};
 
     const COLUMNS: Columns = Columns { required: &["plate", "plate_color"], optional: &["reason", "valid_from"] };
 
@@ -202,7 +377,8 @@ mod tests {
     fn rows(text: &str) -> (Numbered, Numbered) {
         let mut file = tempfile::NamedTempFile::new().expect("a scratch file");
         file.write_all(text.as_bytes()).expect("written");
-        let mut sheet = Sheet::open(file.path(), TextEncoding::Utf8, COLUMNS).expect("a sheet");
+        let mut sheet =
+            Sheet::open(file.path(), Form::Text(TextEncoding::Utf8), &Reading::default(), COLUMNS).expect("a sheet");
         let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
         let parse = |cells: &Cells| match cells.get("plate") {
             "" => Err("no plate".to_owned()),
@@ -232,7 +408,7 @@ mod tests {
         assert_eq!(header("plate,plate,plate_color"), Err(HeaderError::Twice("plate".into())));
         assert_eq!(header(" ,"), Err(HeaderError::Empty));
         let wrong = header("plate,plate_color,valid_form").expect_err("misspelt");
-        assert_eq!(wrong, HeaderError::Misspelt { found: "valid_form".into(), meant: "valid_from" });
+        assert_eq!(wrong, HeaderError::Misspelt { found: "valid_form".into(), meant: "valid_from".into() });
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! Besides not panicking, each result must serialise, and a good frame must check and survive its own encoding.
 
 use super::dieselwatch::{
-    config::{Protocol, SourceKind},
+    config::{Protocol, SignatureForm, SourceKind},
     decode::{
         Carriage, Command, Frame, FrameError, FrameStream, HeaderShape, Layout, Unit, decode_hex, decode_payload,
         encode::{self, Entry, Envelope, RealtimeUnit},
         remote_sensing,
     },
     vehicle::{import::offline, lists::ListsBuilder},
+    zone::Datum,
 };
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Auto, Protocol::Gb17691, Protocol::Hj1239, Protocol::Hj1014];
@@ -22,6 +23,11 @@ fn carriage(settings: u8, pointers: &[String]) -> Carriage<'_> {
         hex_pointers: pointers,
         allow_missing_checksum: settings & 0x10 != 0,
         max_bytes: 1 << 20,
+        signature: match settings >> 6 {
+            0 | 1 => SignatureForm::Lengths,
+            2 => SignatureForm::Raw,
+            _ => SignatureForm::Der,
+        },
     }
 }
 
@@ -152,12 +158,13 @@ pub fn imports(data: &[u8]) {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("dieselwatch-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
     std::fs::write(&path, file).expect("a scratch file");
-    let summary = match dataset % 5 {
+    let summary = match dataset % 6 {
         0 => offline::vehicles(&path).map(|(_, summary)| summary),
         1 => offline::list("fuzz", &path, &mut ListsBuilder::default()),
         2 => offline::stations(&path).map(|(_, summary)| summary),
         3 => offline::devices(&path).map(|(_, summary)| summary),
-        _ => offline::zones(&path).map(|(_, summary)| summary),
+        4 => offline::zones(&path, Datum::Wgs84).map(|(_, summary)| summary),
+        _ => offline::zones(&path, Datum::Gcj02).map(|(_, summary)| summary),
     };
     std::fs::remove_file(&path).expect("the scratch file");
     if let Ok(summary) = summary {

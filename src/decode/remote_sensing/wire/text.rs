@@ -74,6 +74,16 @@ impl FromText for RigResult {
     }
 }
 
+/// Whether a word is one of a fuel, for those who write mappings.
+pub fn fuel_hint_word(text: &str) -> bool {
+    FuelHint::from_text(text).is_ok()
+}
+
+/// Whether a word is a rig's verdict.
+pub fn rig_result_word(text: &str) -> bool {
+    RigResult::from_text(text).is_ok()
+}
+
 /// The vehicle kind as a rig words it: free text, as long as an identifier may be.
 impl FromText for Box<str> {
     fn from_text(text: &str) -> Result<Self, Reason> {

@@ -6,6 +6,7 @@ use super::{Column, Row, Stored, column};
 use crate::{
     config::{Protocol, SourceKind},
     reading::DeviceId,
+    signature::PublicKey,
     vehicle::{
         devices::{Binding, Device, kind_name, kind_of},
         import::{
@@ -24,12 +25,14 @@ pub struct DeviceRow {
     bound_to: Option<String>,
     installed_on: Option<Day>,
     emission_stage: Option<i16>,
+    public_key: Option<String>,
+    power_w: Option<i32>,
 }
 
 impl Row for DeviceRow {
     const HEADER: Columns = Columns {
         required: &["device_id", "kind"],
-        optional: &["protocol", "bound_to", "installed_on", "emission_stage"],
+        optional: &["protocol", "bound_to", "installed_on", "emission_stage", "public_key", "power_kw"],
     };
 
     fn parse(cells: &Cells) -> Result<Self, String> {
@@ -41,6 +44,11 @@ impl Row for DeviceRow {
         if emission_stage.is_some() && kind != SourceKind::Nonroad {
             return Err("emission_stage: only machines have one here; a vehicle's is in the register".into());
         }
+        let key = |cell: &str| PublicKey::parse(cell).map(|key| hex::encode(key.as_bytes()));
+        let power_kw: Option<f64> = fields::number(cells, "power_kw", 0.1..=10_000.0)?;
+        if power_kw.is_some() && kind != SourceKind::Nonroad {
+            return Err("power_kw: only machines have one here".into());
+        }
         Ok(Self {
             device_id: device_id.as_str().to_owned(),
             kind,
@@ -49,6 +57,8 @@ impl Row for DeviceRow {
             bound_to: fields::optional(cells, "bound_to", "a VIN or plate:colour", bound_to)?,
             installed_on: fields::day(cells, "installed_on")?,
             emission_stage,
+            public_key: fields::optional(cells, "public_key", "a point of the SM2 curve, X and Y in hex", key)?,
+            power_w: power_kw.map(|kw| (kw * 1000.0).round() as i32),
         })
     }
 }
@@ -62,6 +72,7 @@ impl DeviceRow {
             protocol: self.protocol.and_then(protocol_of),
             bound_to: self.bound_to.as_deref().and_then(Binding::parse),
             emission_stage: self.emission_stage.and_then(|stage| u8::try_from(stage).ok()),
+            power_w: self.power_w.and_then(|power| u32::try_from(power).ok()),
             known: true,
         }
     }
@@ -92,10 +103,22 @@ impl Stored for DeviceRow {
         column("bound_to", Type::TEXT),
         column("installed_on", Type::DATE),
         column("emission_stage", Type::INT2),
+        column("public_key", Type::TEXT),
+        column("power_w", Type::INT4),
     ];
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let Self { device_id, kind: _, kind_name, protocol, bound_to, installed_on, emission_stage } = self;
-        vec![device_id, kind_name, protocol, bound_to, installed_on, emission_stage]
+        let Self {
+            device_id,
+            kind: _,
+            kind_name,
+            protocol,
+            bound_to,
+            installed_on,
+            emission_stage,
+            public_key,
+            power_w,
+        } = self;
+        vec![device_id, kind_name, protocol, bound_to, installed_on, emission_stage, public_key, power_w]
     }
 }

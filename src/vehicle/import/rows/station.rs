@@ -12,6 +12,7 @@ use crate::{
         },
         stations::{Station, StationKind},
     },
+    zone::Holding,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +69,7 @@ impl StationRow {
             lon: self.longitude,
             lat: self.latitude,
             known: true,
+            zones: Holding::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     reading::{PlateKey, Vin},
     vehicle::{
         facts::{EmissionStage, Fuel, Vehicle},
-        fuel::code_of,
+        fuel::{code_of, excludes_itself},
         import::{
             fields::{self, Day},
             sheet::{Cells, Columns},
@@ -32,6 +32,7 @@ pub struct VehicleRow {
     local: Option<bool>,
     retrofit: bool,
     reference_torque_nm: Option<i32>,
+    contradictory: bool,
 }
 
 impl Row for VehicleRow {
@@ -55,6 +56,7 @@ impl Row for VehicleRow {
         let fuel = code_of(cells.get("fuel")).ok_or("fuel: is neither a letter of GA/T 16.9 nor a name of a fuel")?;
         let stage = |cell: &str| EmissionStage::from_code(cell.parse().ok()?).map(|stage| stage.code().into());
         let vin = |cell: &str| Vin::parse(&cell.to_ascii_uppercase()).map(|vin| vin.to_string());
+        let emission_stage = fields::optional(cells, "emission_stage", "0 to 6, 99 or empty", stage)?;
         Ok(Self {
             key,
             plate_key: key.as_i64(),
@@ -62,7 +64,7 @@ impl Row for VehicleRow {
             plate_color: key.colour().name(),
             vin: fields::optional(cells, "vin", "17 characters without spaces", vin)?,
             fuel: letters(&fuel),
-            emission_stage: fields::optional(cells, "emission_stage", "0 to 6, 99 or empty", stage)?,
+            emission_stage,
             vehicle_kind: fields::optional(cells, "vehicle_kind", "a code of GA/T 16.4 such as H12", vehicle_kind)?,
             use_nature: fields::optional(cells, "use_nature", "a letter of GA/T 16.3", use_nature)?,
             state: fields::optional(cells, "state", "letters of the vehicle state of GA/T 16", states)?,
@@ -71,7 +73,20 @@ impl Row for VehicleRow {
             local: fields::boolean(cells, "local")?,
             retrofit: fields::boolean(cells, "retrofit")?.unwrap_or(false),
             reference_torque_nm: fields::torque(cells)?,
+            contradictory: excludes_itself(fuel) || !stage_fits(emission_stage, fuel),
         })
+    }
+}
+
+/// Whether a vehicle of this fuel can have this stage: what burns something is no zero-emission vehicle, and what is
+/// electric and nothing else has no stage of an engine.
+fn stage_fits(stage: Option<i16>, fuel: [u8; 2]) -> bool {
+    const ZERO_EMISSION: i16 = EmissionStage::ZeroEmission.code() as i16;
+    let burns = |letter: &u8| matches!(letter, b'A' | b'B' | b'D'..=b'F' | b'L' | b'M' | b'Q');
+    match (stage, fuel) {
+        (Some(ZERO_EMISSION), fuel) => !fuel.iter().any(burns),
+        (Some(_), fuel) => fuel != *b"C\0",
+        (None, _) => true,
     }
 }
 
@@ -89,6 +104,7 @@ impl VehicleRow {
             local: self.local,
             retrofit: self.retrofit,
             reference_torque_nm: self.reference_torque_nm,
+            contradictory: self.contradictory,
         };
         stored.facts()
     }
@@ -108,6 +124,7 @@ pub struct StoredVehicle<'a> {
     pub local: Option<bool>,
     pub retrofit: bool,
     pub reference_torque_nm: Option<i32>,
+    pub contradictory: bool,
 }
 
 impl StoredVehicle<'_> {
@@ -130,6 +147,7 @@ impl StoredVehicle<'_> {
             retrofit: self.retrofit,
             reference_torque_nm: self.reference_torque_nm.and_then(|torque| u16::try_from(torque).ok()),
             vin: self.vin.and_then(Vin::parse),
+            contradictory: self.contradictory,
         }
     }
 }
@@ -192,7 +210,9 @@ impl Stored for VehicleRow {
         column("local", Type::BOOL),
         column("retrofit", Type::BOOL),
         column("reference_torque_nm", Type::INT4),
+        column("contradictory", Type::BOOL),
     ];
+    const CONTRADICTIONS: Option<&'static str> = Some("vehicle_contradictions");
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         vec![
@@ -210,6 +230,28 @@ impl Stored for VehicleRow {
             &self.local,
             &self.retrofit,
             &self.reference_torque_nm,
+            &self.contradictory,
         ]
+    }
+
+    fn contradicts_itself(&self) -> bool {
+        self.contradictory
+    }
+
+    fn agreed(rows: &[&Self]) -> Option<(Self, Vec<&'static str>)> {
+        let (first, rest) = rows.split_first()?;
+        let mut agreed = Self { contradictory: true, ..(*first).clone() };
+        let mut disputed = Vec::new();
+        // A field that is not the same in every row is unknown; a retrofit in dispute is none.
+        macro_rules! agree {
+            ($($field:ident)*) => {
+                $(if rest.iter().any(|row| row.$field != first.$field) {
+                    agreed.$field = Default::default();
+                    disputed.push(stringify!($field));
+                })*
+            };
+        }
+        agree!(vin fuel emission_stage vehicle_kind use_nature state registered_on owner_unit local retrofit reference_torque_nm);
+        Some((agreed, disputed))
     }
 }

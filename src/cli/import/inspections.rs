@@ -1,0 +1,118 @@
+//! `import inspections`: the file is read whole, then stored a few thousand rows a transaction.
+//!
+//! Unlike the versions of a register this is a journal, so an import that was interrupted is completed by the same file
+//! again. A dry run is the same work with every transaction rolled back; with `--strict` it goes first.
+
+use tokio_postgres::Client;
+
+use super::{Notes, blocking, progress::Progress};
+use crate::vehicle::import::{
+    ImportError, Refusals,
+    apply::{Outcome, Provenance, ReadSummary, Request, Source, Withheld, lock_version, record},
+    inspections::{BATCH, InspectionRow, Origin, Stored, refuse_duplicates, store},
+    sheet::{Header, Reading, Sheet},
+};
+
+type Rows = Vec<(u64, InspectionRow)>;
+
+pub(super) async fn import(
+    client: &mut Client,
+    request: &Request<'_>,
+    source: &Source<'_>,
+    reading: &Reading,
+) -> Result<(Outcome, Notes), ImportError> {
+    let (rows, mut read, header, passed_over) = read(source, reading).await?;
+    let Header { ignored, absent, .. } = header;
+    let notes = Notes {
+        encoding: source.inspected.form.name(),
+        sha256: source.inspected.sha256,
+        ignored_columns: ignored,
+        absent_columns: absent,
+        passed_over,
+    };
+    let rehearse = request.dry_run || request.strict;
+    let mut sums =
+        if rehearse { store_all(client, request, source, &rows, Then::Undo).await? } else { Stored::default() };
+    let strict = request.strict && read.refusals.count() + sums.stale.count() > 0;
+    let empty = rows.is_empty() && !(request.allow_empty && read.rows == 0);
+    let withheld = match () {
+        () if strict => Some(Withheld::Strict),
+        () if empty => Some(Withheld::NothingTaken),
+        () if request.dry_run => Some(Withheld::DryRun),
+        () => None,
+    };
+    if withheld.is_none() {
+        sums = store_all(client, request, source, &rows, Then::Keep).await?;
+    }
+    read.refusals.merge(sums.stale);
+    let transaction = client.transaction().await?;
+    let dataset = request.dataset.to_string();
+    let (previous_version, version) = lock_version(&transaction, &dataset).await?;
+    let outcome = Outcome {
+        dataset,
+        previous_version,
+        version,
+        added: sums.added,
+        changed: sums.corrected,
+        removed: 0,
+        kept: sums.repeated,
+        by_column: Vec::new(),
+        read,
+        withheld,
+    };
+    if outcome.withheld.is_none() {
+        record(&transaction, request, &Provenance::of(source), &outcome).await?;
+        transaction.commit().await?;
+    }
+    Ok((outcome, notes))
+}
+
+async fn read(source: &Source<'_>, reading: &Reading) -> Result<(Rows, ReadSummary, Header, Vec<String>), ImportError> {
+    let (path, form, reading) = (source.path.to_owned(), source.inspected.form, reading.clone());
+    blocking(move || {
+        let mut sheet = Sheet::open(&path, form, &reading, InspectionRow::HEADER)?;
+        let (mut taken, mut refusals) = (Rows::new(), Refusals::default());
+        let rows = sheet.read(InspectionRow::parse, &mut refusals, |number, row| {
+            taken.push((number, row));
+            true
+        })?;
+        let taken = refuse_duplicates(taken, &mut refusals);
+        let read = ReadSummary { rows, refusals, ..ReadSummary::default() };
+        Ok((taken, read, sheet.header().clone(), sheet.passed_over().to_vec()))
+    })
+    .await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Keep,
+    Undo,
+}
+
+async fn store_all(
+    client: &mut Client,
+    request: &Request<'_>,
+    source: &Source<'_>,
+    rows: &Rows,
+    then: Then,
+) -> Result<Stored, ImportError> {
+    let origin = Origin { imported_by: request.imported_by, sha256: source.inspected.sha256 };
+    let mut progress = Progress::new(&request.dataset.to_string(), rows.len() as u64);
+    let mut sums = Stored::default();
+    for batch in rows.chunks(BATCH) {
+        let transaction = client.transaction().await?;
+        let stored = store(&transaction, origin, batch).await?;
+        match then {
+            Then::Keep => transaction.commit().await?,
+            Then::Undo => transaction.rollback().await?,
+        }
+        sums.added += stored.added;
+        sums.corrected += stored.corrected;
+        sums.repeated += stored.repeated;
+        sums.tasks += stored.tasks;
+        sums.stale.merge(stored.stale);
+        progress.advance(batch.len() as u64);
+    }
+    progress.finish();
+    Ok(sums)
+}

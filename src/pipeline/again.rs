@@ -1,0 +1,65 @@
+//! A stored passage once more through the same code, for recalculation.
+
+use bytes::Bytes;
+
+use super::assemble::{Assembler, Message, Missing};
+use crate::{
+    config::SourceKind,
+    finding::Finding,
+    reading::Timestamp,
+    store::batch::{Batch, Table},
+};
+
+/// What a stored passage comes to by the limits and lists in force now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Again {
+    Judged {
+        verdict: i16,
+        outcomes: i16,
+        /// None of them asks for an officer.
+        findings: Vec<Finding>,
+    },
+    /// The raw payload no longer gives this reading, so what was stored stands; why, in words of a closed set.
+    Left(&'static str),
+}
+
+impl Assembler {
+    /// Decodes and judges the raw payload of one stored passage. Several sources may speak of stations in forms of their
+    /// own, and a stored reading does not name its source: the one whose decoding gives the same content is meant.
+    pub fn judge_again(
+        &self,
+        station: &str,
+        raw: &Bytes,
+        received_at: Timestamp,
+        content_hash: i64,
+    ) -> Result<Again, Missing> {
+        let mut left = "no_source_of_passages";
+        for (place, source) in self.sources.iter().enumerate().filter(|(_, s)| s.kind == SourceKind::Rs) {
+            let message = Message {
+                source: place,
+                device: station.into(),
+                topic: source.filter.replace('+', station).into(),
+                payload: raw.clone(),
+                received_at,
+                replayed: true,
+            };
+            let mut batch = Batch::new(self.books());
+            self.add(&message, 0..usize::MAX, &mut batch)?;
+            match (batch.judged.first(), batch.dead_letters.first()) {
+                (Some(judged), None) if judged.content_hash == content_hash => {
+                    let of_passage = |owner: crate::store::batch::RowRef| owner.table == Table::Passage;
+                    let findings = batch.findings.into_iter().filter(|f| of_passage(f.owner)).map(|f| f.finding);
+                    return Ok(Again::Judged {
+                        verdict: judged.verdict,
+                        outcomes: judged.outcomes,
+                        findings: findings.map(|finding| Finding { intercept: false, ..finding }).collect(),
+                    });
+                }
+                (_, Some(letter)) => left = letter.reason.name(),
+                (Some(_), None) => left = "decoded_differently",
+                (None, None) => {}
+            }
+        }
+        Ok(Again::Left(left))
+    }
+}
