@@ -11,6 +11,8 @@ mod processes;
 mod rest;
 #[path = "histories/story.rs"]
 mod story;
+#[path = "histories/waiting.rs"]
+mod waiting;
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +59,7 @@ const BEGIN_FOR: Duration = Duration::from_secs(30);
 /// A run that played fewer stories has shown nothing.
 const FEWEST: usize = 5;
 
-const VEHICLES: usize = 3;
+const VEHICLES: usize = 2;
 
 /// A fact with everything else that is stored of it, so that two tellings can be compared whole: the finding's id, its content as text, and the readings whose payloads it keeps.
 type Whole = BTreeSet<(Fact, String, String, Vec<String>)>;
@@ -129,7 +131,7 @@ impl Stage {
 
     /// Tells more, on what is there.
     async fn go_on(&mut self, story: &Story, telling: &Telling) -> Whole {
-        for round in &telling.rounds {
+        for round in telling.rounds.iter().filter(|round| !round.batches.is_empty()) {
             let mut inspections: Vec<(u64, inspections::InspectionRow)> = Vec::new();
             let mut readings: Vec<Vec<usize>> = Vec::new();
             for batch in &round.batches {
