@@ -2,8 +2,10 @@
 //! of them, against plain binary COPY of the same rows into the same tables and indexes.
 //!
 //! `cargo bench --bench copy -- [ROWS]` on a private PostgreSQL; `DIESELWATCH_BENCH_DATABASE=url` takes an empty database
-//! of a server of yours instead, such as one with TimescaleDB (its tables are emptied again and again). One connection;
-//! the service has two. On TimescaleDB a last part compresses all chunks and delivers everything once more.
+//! of a server of yours instead, such as one with TimescaleDB (its tables are emptied again and again). With one connection
+//! and with two, as the service has them. Plain COPY in one transaction is the ceiling of the ratios; in transactions as
+//! small as the writer's it shows what their number alone costs. On TimescaleDB a last part compresses all chunks and
+//! delivers everything once more.
 
 mod support;
 
@@ -23,13 +25,15 @@ use dieselwatch::{
     },
     store::{
         batch::{Batch, Table, Tally},
-        commit::Committer,
+        commit::{Committed, Committer},
+        connect::BY_KEY,
+        error::{Class, class_of},
         rows::CopyRows,
         tables::{PASSAGE_KEY, copy_passage},
     },
     vehicle::{knowledge::KnowledgeHandle, watch},
 };
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, future::try_join_all};
 use tokio_postgres::Client;
 
 const ROWS: usize = 150_000;
@@ -75,21 +79,26 @@ async fn run(rows: usize) -> anyhow::Result<()> {
         empty(&client).await?;
         plain = plain_copy(&client, &batches).await?;
     }
-    empty(&client).await?;
-    let in_batches = plain_in_batches(&client, &batches).await?;
-    empty(&client).await?;
-    let (clean, tally) = committed(&url, &batches).await?;
-    ensure!(tally.stored == rows as u64 && tally.duplicate == 0, "{tally:?}");
-    empty(&client).await?;
-    let (mixed, tally) = committed(&url, &repeating).await?;
-    ensure!(tally.stored + tally.duplicate == rows as u64 && tally.conflict == 0, "{tally:?}");
-    println!("  {:<44} {:>9} {:>8}  asked for", "", "rows/s", "ratio");
-    let row = |what: &str, rate: f64, asked: &str| println!("  {what:<44} {rate:>9.0} {:>8.2}  {asked}", rate / plain);
+    println!("  {:<52} {:>9} {:>8}  asked for", "", "rows/s", "ratio");
+    let row = |what: &str, rate: f64, asked: &str| println!("  {what:<52} {rate:>9.0} {:>8.2}  {asked}", rate / plain);
     row("plain binary COPY, one transaction", plain, "");
-    row(&format!("plain binary COPY, {BATCH} rows a transaction"), in_batches, "");
-    row("writer, no duplicates", clean, "0.7");
-    let share = 100.0 * tally.duplicate as f64 / rows as f64;
-    row(&format!("writer, {share:.0} % duplicates"), mixed, "0.4");
+    for connections in [1, 2] {
+        let named = |what: &str| format!("{what}, {connections} connection(s)");
+        empty(&client).await?;
+        let in_batches = plain_in_batches(&url, &batches, connections).await?;
+        row(&named(&format!("plain binary COPY, {BATCH} rows a transaction")), in_batches, "");
+        empty(&client).await?;
+        let (clean, tally) = committed(&url, &batches, connections).await?;
+        ensure!(tally.stored == rows as u64 && tally.duplicate == 0, "{tally:?}");
+        let findings: i64 = client.query_one("SELECT count(*) FROM finding", &[]).await?.get(0);
+        let per_mille = 1000.0 * findings as f64 / rows as f64;
+        row(&named(&format!("writer, no duplicates, {per_mille:.0} findings in 1000")), clean, "0.7");
+        empty(&client).await?;
+        let (mixed, tally) = committed(&url, &repeating, connections).await?;
+        ensure!(tally.stored + tally.duplicate == rows as u64 && tally.conflict == 0, "{tally:?}");
+        let share = 100.0 * tally.duplicate as f64 / rows as f64;
+        row(&named(&format!("writer, {share:.0} % duplicates")), mixed, "0.4");
+    }
     compressed(&url, &client, &repeating, &maker.terminals(2000)?).await
 }
 
@@ -196,15 +205,20 @@ async fn plain_copy(client: &Client, batches: &[Batch]) -> anyhow::Result<f64> {
     Ok(rows as f64 / started.elapsed().as_secs_f64())
 }
 
-async fn plain_in_batches(client: &Client, batches: &[Batch]) -> anyhow::Result<f64> {
+async fn plain_in_batches(url: &str, batches: &[Batch], connections: usize) -> anyhow::Result<f64> {
     let rows: usize = batches.iter().map(|batch| batch.passages.len()).sum();
     let started = Instant::now();
-    for batch in batches {
-        client.batch_execute("BEGIN").await?;
-        copy(client, &PASSAGE_KEY.copy(), vec![batch.keyed[Table::Passage as usize].rows.stream()]).await?;
-        copy(client, &copy_passage(), vec![batch.passages.stream()]).await?;
-        client.batch_execute("COMMIT").await?;
-    }
+    try_join_all((0..connections).map(async |first| {
+        let client = support::connect(url).await?;
+        for batch in batches.iter().skip(first).step_by(connections) {
+            client.batch_execute("BEGIN").await?;
+            copy(&client, &PASSAGE_KEY.copy(), vec![batch.keyed[Table::Passage as usize].rows.stream()]).await?;
+            copy(&client, &copy_passage(), vec![batch.passages.stream()]).await?;
+            client.batch_execute("COMMIT").await?;
+        }
+        anyhow::Ok(())
+    }))
+    .await?;
     Ok(rows as f64 / started.elapsed().as_secs_f64())
 }
 
@@ -232,22 +246,40 @@ async fn copy(client: &Client, sql: &str, pieces: Vec<Bytes>) -> anyhow::Result<
     Ok(())
 }
 
-async fn committed(url: &str, batches: &[Batch]) -> anyhow::Result<(f64, Tally)> {
+async fn committed(url: &str, batches: &[Batch], connections: usize) -> anyhow::Result<(f64, Tally)> {
     let sources = Layers::default().load()?.config.source.into_iter().map(|source| source.name);
-    let sources = sources.chain(["unknown".to_owned()]).collect();
-    let mut committer = Committer::new(support::connect(url).await?, "bench".to_owned(), sources);
+    let sources: Vec<String> = sources.chain(["unknown".to_owned()]).collect();
     let rows: usize = batches.iter().map(Batch::readings).sum();
-    let mut total = Tally::default();
     let started = Instant::now();
-    for batch in batches {
-        for tally in committer.commit(batch).await?.tallies {
-            total.stored += tally.stored;
-            total.duplicate += tally.duplicate;
-            total.conflict += tally.conflict;
-            total.quarantined += tally.quarantined;
+    let tallies = try_join_all((0..connections).map(async |first| {
+        let client = support::connect(url).await?;
+        client.batch_execute(BY_KEY).await?;
+        let mut committer = Committer::new(client, format!("bench-{first}"), sources.clone());
+        let mut tallies = Vec::new();
+        for batch in batches.iter().skip(first).step_by(connections) {
+            tallies.extend(again(&mut committer, batch).await?.tallies);
         }
+        anyhow::Ok(tallies)
+    }))
+    .await?;
+    let mut total = Tally::default();
+    for tally in tallies.into_iter().flatten() {
+        total.stored += tally.stored;
+        total.duplicate += tally.duplicate;
+        total.conflict += tally.conflict;
+        total.quarantined += tally.quarantined;
     }
     Ok((rows as f64 / started.elapsed().as_secs_f64(), total))
+}
+
+/// As the service's writer does: what another connection was in the way of is done again.
+async fn again(committer: &mut Committer, batch: &Batch) -> anyhow::Result<Committed> {
+    loop {
+        match committer.commit(batch).await {
+            Err(error) if matches!(class_of(&error), Class::Again | Class::Duplicate) => committer.expect_duplicates(),
+            other => return Ok(other?),
+        }
+    }
 }
 
 /// On TimescaleDB: a redelivery into compressed chunks stores nothing and fails nowhere.
@@ -255,7 +287,7 @@ async fn compressed(url: &str, client: &Client, passages: &[Batch], terminals: &
     let sql = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
     let Some(version) = client.query_opt(sql, &[]).await? else { return Ok(()) };
     println!("TimescaleDB {}: everything is compressed and delivered once more", version.get::<_, String>(0));
-    let (_, first) = committed(url, terminals).await?;
+    let (_, first) = committed(url, terminals, 1).await?;
     println!("  terminals at first: {} stored, {} quarantined", first.stored, first.quarantined);
     let count = async || -> anyhow::Result<Vec<i64>> {
         let mut counts = Vec::new();
@@ -270,7 +302,7 @@ async fn compressed(url: &str, client: &Client, passages: &[Batch], terminals: &
         println!("  {table}: {} chunks compressed", client.query(&sql, &[]).await?.len());
     }
     for (what, batches) in [("passages", passages), ("terminals", terminals)] {
-        let (rate, tally) = committed(url, batches).await?;
+        let (rate, tally) = committed(url, batches, 1).await?;
         println!(
             "  {what} again: {rate:.0} rows/s, {} stored, {} duplicates, {} conflicts, {} quarantined",
             tally.stored, tally.duplicate, tally.conflict, tally.quarantined

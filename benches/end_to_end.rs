@@ -1,7 +1,7 @@
 //! The whole service between a real mosquitto and a real PostgreSQL, against a null subscriber on the same broker.
 //!
 //! `cargo bench --bench end_to_end`, or `DIESELWATCH_BENCH_SECONDS=60 cargo bench --bench end_to_end` for the figures that
-//! count. Publisher, broker, database and service are processes of their own and share the machine.
+//! count; `cargo bench --bench end_to_end -- delays 6000` measures only the way to Kafka, at 6000 messages/s. Publisher, broker, database and service are processes of their own and share the machine.
 //!
 //! Mosquitto acknowledges what no subscriber has taken yet, so a publisher that only waits for acknowledgements would
 //! measure the broker's queue. Here it is told how many messages it may have sent: [`AHEAD`] more than were received (null
@@ -43,6 +43,8 @@ const AHEAD: u64 = 10_000;
 const STEP: Duration = Duration::from_millis(25);
 /// Not measured: caches, connections and the broker's queue come to rest.
 const WARM_UP: Duration = Duration::from_secs(3);
+/// Load before Kafka's delays are measured: a broker that has just started is slow until Java has compiled what is hot.
+const JAVA_WARM_UP: Duration = Duration::from_secs(90);
 /// As in the service's default configuration.
 const CONNECTIONS: usize = 2;
 const RECEIVE_MAXIMUM: u16 = 2000;
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match &*args {
         [role, url, run, rate] if role == "publish" => runtime.block_on(publish(url, run, rate.parse()?)),
+        [part, rate] if part == "delays" => runtime.block_on(only_delays(rate.parse()?)),
         _ => runtime.block_on(bench()),
     }
 }
@@ -93,18 +96,31 @@ async fn bench() -> anyhow::Result<()> {
     row("  findings per 1000 messages", &format!("{:.1}", sustained.findings_per_mille), "");
     row("  from the last message to an empty queue, ms", &format!("{:.0}", sustained.drain.as_secs_f64() * 1e3), "");
 
-    let Some(kafka) = kafka::Kafka::start().await else { return Ok(()) };
     client.batch_execute("CREATE DATABASE second").await?;
     let url = server.url_of("second");
     support::prepare(&url, &fleet).await?;
-    let service = Service::start(&broker, &url, Some(&kafka)).await?;
-    let delays = delays(&broker, &kafka, rate / 2.0, window).await?;
+    to_kafka(&broker, &server, &url, rate / 2.0, window).await
+}
+
+async fn only_delays(rate: f64) -> anyhow::Result<()> {
+    let (server, _folder) = support::postgres().await?;
+    support::prepare(server.url(), &support::fleet()).await?;
+    let window = Duration::from_secs(support::seconds());
+    to_kafka(&Mosquitto::start().await?, &server, server.url(), rate, window).await
+}
+
+async fn to_kafka(
+    broker: &Mosquitto,
+    server: &EmbeddedPostgres,
+    url: &str,
+    rate: f64,
+    window: Duration,
+) -> anyhow::Result<()> {
+    let Some(kafka) = kafka::Kafka::start_lasting().await else { return Ok(()) };
+    let service = Service::start(broker, url, Some(&kafka)).await?;
+    let delays = delays(broker, &kafka, &service, server, rate, window).await?;
     service.stop().await?;
-    let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    println!("PUBLISH to Kafka record readable at {:.0} messages/s, {} records", rate / 2.0, delays.len());
-    row("  p50, ms", &format!("{:.1}", at(0.5)), "20");
-    row("  p99, ms", &format!("{:.1}", at(0.99)), "150");
-    row("  longest, ms", &format!("{:.1}", delays.last().copied().unwrap_or(f64::NAN)), "");
+    delays.print(rate);
     Ok(())
 }
 
@@ -301,21 +317,91 @@ async fn plain_copy(client: &Client) -> anyhow::Result<f64> {
     Ok(rows as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Milliseconds from the making of a passage to its event in the hands of a consumer of committed records, sorted.
-async fn delays(broker: &Mosquitto, kafka: &kafka::Kafka, rate: f64, window: Duration) -> anyhow::Result<Vec<f64>> {
+/// How long events take, and where.
+struct Delays {
+    /// Milliseconds from the making of a passage to its event in the hands of a consumer of committed records, sorted.
+    whole: Vec<f64>,
+    /// Means of the service's own histograms, ms, by what they measure.
+    parts: Vec<(&'static str, f64)>,
+    /// Share of one core that a process used, by its name.
+    cores: [(&'static str, f64); 5],
+}
+
+/// The service's histograms on the way of an event.
+const PARTS: [(&str, &str); 4] = [
+    ("mean of arrival to acknowledgement, ms", "dieselwatch_ack_seconds"),
+    ("  of it the commit of a batch, ms", "dieselwatch_batch_commit_seconds"),
+    ("mean of that commit's beginning to the end of Kafka's, ms", "dieselwatch_event_publish_seconds"),
+    ("  of it one transaction of Kafka, ms", "dieselwatch_kafka_transaction_seconds"),
+];
+
+impl Delays {
+    fn print(&self, rate: f64) {
+        let at = |share: f64| {
+            let place = (self.whole.len() as f64 * share) as usize;
+            self.whole.get(place).or(self.whole.last()).copied().unwrap_or(f64::NAN)
+        };
+        println!("PUBLISH to Kafka record readable at {rate:.0} messages/s, {} records", self.whole.len());
+        row("  p50, ms", &format!("{:.1}", at(0.5)), "20");
+        row("  p99, ms", &format!("{:.1}", at(0.99)), "150");
+        row("  longest, ms", &format!("{:.1}", at(1.0)), "");
+        for (what, ms) in &self.parts {
+            row(&format!("  {what}"), &format!("{ms:.1}"), "");
+        }
+        for (who, share) in self.cores {
+            row(&format!("  {who}, share of one core"), &format!("{share:.2}"), "");
+        }
+    }
+}
+
+/// [`JAVA_WARM_UP`] passes before anything counts.
+async fn delays(
+    broker: &Mosquitto,
+    kafka: &kafka::Kafka,
+    service: &Service,
+    database: &EmbeddedPostgres,
+    rate: f64,
+    window: Duration,
+) -> anyhow::Result<Delays> {
     const TOPIC: &str = "dieselwatch.violations.v1";
     let consumer = kafka::consumer(&kafka.brokers(), TOPIC, rdkafka::Offset::End);
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (measure_from, stopped) = (Instant::now() + WARM_UP, Arc::clone(&stop));
+    let (measure_from, stopped) = (Instant::now() + JAVA_WARM_UP, Arc::clone(&stop));
     let reader = tokio::task::spawn_blocking(move || read(&consumer, measure_from, &stopped));
     let mut publisher = Publisher::start(broker, "half", rate)?;
     publisher.allow(u64::MAX)?;
-    tokio::time::sleep(WARM_UP + window).await;
+    tokio::time::sleep(JAVA_WARM_UP).await;
+    let pids = [service.pid(), database.pid(), broker.pid(), publisher.0.id(), kafka.pid().unsigned_abs()];
+    let used = || -> [Duration; 5] { std::array::from_fn(|i| processor_time(pids[i], i == 1)) };
+    let (began, used_before, before) = (Instant::now(), used(), histograms(service.port).await?);
+    tokio::time::sleep(window).await;
+    let (took, used_after, after) = (began.elapsed(), used(), histograms(service.port).await?);
     publisher.end().await?;
     stop.store(true, Ordering::Relaxed);
-    let mut delays = reader.await?;
-    delays.sort_by(f64::total_cmp);
-    Ok(delays)
+    let mut whole = reader.await?;
+    whole.sort_by(f64::total_cmp);
+    let names = ["service", "database", "broker", "publisher", "Kafka"];
+    let share = |i: usize| (used_after[i] - used_before[i]).as_secs_f64() / took.as_secs_f64();
+    let mean = |place: usize| {
+        let [(sum, count), (sum_before, count_before)] = [after[place], before[place]];
+        (sum - sum_before) / (count - count_before).max(1.0) * 1e3
+    };
+    Ok(Delays {
+        whole,
+        parts: PARTS.iter().enumerate().map(|(place, (what, _))| (*what, mean(place))).collect(),
+        cores: std::array::from_fn(|i| (names[i], share(i))),
+    })
+}
+
+/// Sum and count of each of [`PARTS`] until now.
+async fn histograms(port: u16) -> anyhow::Result<[(f64, f64); PARTS.len()]> {
+    let text = ask(port, "/metrics").await?;
+    // Labels do not matter: what they tell apart is added up.
+    let total = |name: &str| -> f64 {
+        let own = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        text.lines().filter(own).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    Ok(PARTS.map(|(_, name)| (total(&format!("{name}_sum")), total(&format!("{name}_count")))))
 }
 
 fn read(consumer: &BaseConsumer, from: Instant, stop: &std::sync::atomic::AtomicBool) -> Vec<f64> {
@@ -340,6 +426,7 @@ fn read(consumer: &BaseConsumer, from: Instant, stop: &std::sync::atomic::Atomic
 /// The release binary as an operator would start it.
 struct Service {
     child: KeptChild,
+    port: u16,
     folder: TempDir,
 }
 
@@ -363,7 +450,7 @@ impl Service {
             command.args(["--set", &setting]);
         }
         command.stdout(log.try_clone()?).stderr(log);
-        let service = Self { child: KeptChild::spawn(command, libc::SIGKILL)?, folder };
+        let service = Self { child: KeptChild::spawn(command, libc::SIGKILL)?, port, folder };
         support::until("the service to be ready", async || {
             assert!(service.child.status().is_none(), "the service ended: {}", service.log());
             ready(port).await.ok().filter(|ready| *ready)
@@ -398,12 +485,17 @@ impl Drop for Service {
 }
 
 async fn ready(port: u16) -> std::io::Result<bool> {
+    Ok(ask(port, "/readyz").await?.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole answer, head and body.
+async fn ask(port: u16, path: &str) -> std::io::Result<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
+    Ok(answer)
 }
 
 struct Mosquitto {

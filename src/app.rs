@@ -4,21 +4,26 @@
 //! for with patience; then what is known (register, lists, zones), the relay, the evaluator, the writers, and at the very
 //! end the MQTT session: nothing is taken from the broker before there is somebody to commit it.
 
+mod bring_up;
+mod follow;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, Notify, watch},
+    sync::{Mutex, Notify},
     task::JoinSet,
 };
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
+
+use bring_up::{bring_up_database, load_knowledge};
+use follow::{keep_house, note_commit, wake_streams, watch_parts};
 
 use crate::{
     api::{
         self,
-        readiness::{Board, Condition, Part},
+        readiness::{Board, Part},
     },
     config::{Config, SignatureMode},
     evaluate::{cloned, evaluator::Evaluator, terminal::evaluator::TerminalEvaluator},
@@ -28,24 +33,16 @@ use crate::{
         assemble::Assembler,
         writer::{Progress, Shared, Writer},
     },
-    publish::{self, status::KafkaLink},
-    reading::Timestamp,
+    publish::{self},
     shutdown::Steps,
     signature::verifier::Verifier,
-    store::{
-        connect::{Backoff, Connector},
-        housekeeping,
-        migrate::{self, Flavour},
-    },
+    store::connect::Connector,
     telemetry::{self, Books, Meters, books::MessageBook},
     vehicle::{database::Link, knowledge::KnowledgeHandle, watch as register},
 };
 
 /// A notification can be missed; the versions are looked at this often as well.
 const KNOWLEDGE_POLL: Duration = Duration::from_secs(15);
-
-/// Events that are out stay readable over HTTP for thirty days.
-const EVENTS_KEPT_SECONDS: i64 = 30 * 86_400;
 
 /// The service while it runs.
 pub struct App {
@@ -281,84 +278,6 @@ async fn drain(writers: &mut JoinSet<bool>) -> bool {
     all
 }
 
-/// Waits for the database and brings its schema up to date; `None` when cancelled.
-async fn bring_up_database(
-    config: &Config,
-    connector: &Connector,
-    board: &Board,
-    cancel: &CancellationToken,
-) -> anyhow::Result<Option<Flavour>> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-    loop {
-        let work = bring_up_once(config, connector);
-        let Some(result) = cancel.run_until_cancelled(work).await else { return Ok(None) };
-        match result {
-            Ok(flavour) => {
-                board.set(Part::Database, Condition::Up, flavour.name());
-                tracing::info!(flavour = flavour.name(), "the schema is up to date");
-                return Ok(Some(flavour));
-            }
-            Err(BringUp::Patience(why)) => {
-                tracing::warn!(error = %why, "the database is away; trying again");
-                board.set(Part::Database, Condition::Down, why);
-            }
-            Err(BringUp::Hopeless(error)) => return Err(error),
-        }
-        if cancel.run_until_cancelled(backoff.wait()).await.is_none() {
-            return Ok(None);
-        }
-    }
-}
-
-enum BringUp {
-    Patience(String),
-    Hopeless(anyhow::Error),
-}
-
-async fn bring_up_once(config: &Config, connector: &Connector) -> Result<Flavour, BringUp> {
-    let client = connector.open("migrate", |_| ()).await.map_err(|error| BringUp::Patience(error.to_string()))?;
-    let class = |error: migrate::MigrateError| match error.is_transient() {
-        true => BringUp::Patience(error.to_string()),
-        false => BringUp::Hopeless(error.into()),
-    };
-    let flavour = match config.database.migrate {
-        true => migrate::run(&client).await.map_err(class)?.flavour,
-        false => migrate::check(&client).await.map_err(class)?,
-    };
-    let policies = housekeeping::apply_policies(&client, flavour, &config.retention).await;
-    policies.map_err(|error| BringUp::Patience(crate::store::error::describe(&error)))?;
-    Ok(flavour)
-}
-
-/// Loads register, lists and zones once, however long the database takes; `None` when cancelled.
-async fn load_knowledge(
-    knowledge: &KnowledgeHandle,
-    connector: &Connector,
-    board: &Board,
-    cancel: &CancellationToken,
-) -> Option<()> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-    loop {
-        let mut client = connector.connect_patiently("knowledge", cancel).await?;
-        match cancel.run_until_cancelled(register::refresh_once(&mut client, knowledge)).await? {
-            Ok(_) => {
-                show_knowledge(knowledge, board);
-                return Some(());
-            }
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not load the register; trying again");
-                board.set(Part::Lists, Condition::Down, error.to_string());
-            }
-        }
-        cancel.run_until_cancelled(backoff.wait()).await?;
-    }
-}
-
-fn show_knowledge(knowledge: &KnowledgeHandle, board: &Board) {
-    let sizes = knowledge.load().sizes().map(|(kind, size)| format!("{size} {kind}"));
-    board.set(Part::Lists, Condition::Up, sizes.join(", "));
-}
-
 fn instance_name(config: &Config) -> String {
     if !config.service.instance.is_empty() {
         return config.service.instance.clone();
@@ -370,125 +289,4 @@ fn instance_name(config: &Config) -> String {
 fn message_book(book: ingest::MessageBook) -> MessageBook {
     let ingest::MessageBook { received, settled, in_flight, returned, .. } = book;
     MessageBook { received, settled, in_flight, returned }
-}
-
-fn note_commit(books: &Books, meters: &Meters, progress: &Progress<'_>) {
-    let committed = progress.committed;
-    let mut readings = 0;
-    for (index, tally) in committed.tallies.iter().enumerate() {
-        let Some(source) = books.source(index) else { continue };
-        readings += tally.decoded;
-        source.decoded.add(tally.decoded);
-        source.stored.add(tally.stored);
-        source.duplicate.add(tally.duplicate);
-        source.conflict.add(tally.conflict);
-    }
-    for (index, reason) in &committed.refused {
-        if let Some(source) = books.source(*index)
-            && *reason != crate::fault::Reason::Conflict
-        {
-            source.quarantined(*reason).add(1);
-        }
-    }
-    for finding in &committed.findings {
-        meters.finding_made(&finding.rule, finding.intercept);
-    }
-    meters.batch_readings.record(readings as f64);
-    meters.batch_commit_seconds.record(progress.took.as_secs_f64());
-    if let Some(oldest) = progress.oldest {
-        let age = Timestamp::now().micros_since(oldest).max(0);
-        meters.ack_seconds.record(age as f64 / 1e6);
-        books.levels.commit_lag_ms.set(age as u64 / 1000);
-    }
-}
-
-/// Shows on the board and in the levels how the parts are, once a second.
-async fn watch_parts(
-    ingest: Arc<Ingest>,
-    relay: Arc<publish::Relay>,
-    board: Arc<Board>,
-    knowledge: KnowledgeHandle,
-    evaluator: Arc<Evaluator>,
-    books: Arc<Books>,
-    stop: CancellationToken,
-) {
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        let connections = ingest.status();
-        let up = connections.iter().filter(|connection| connection.connected).count();
-        let detail = match connections.iter().find_map(|connection| connection.last_error.as_deref()) {
-            Some(error) if up < connections.len() => format!("{up} of {} connections; {error}", connections.len()),
-            _ => format!("{up} of {} connections", connections.len()),
-        };
-        let condition = match (ingest.is_ready(), up) {
-            (true, _) => Condition::Up,
-            (false, 0) => Condition::Down,
-            (false, _) => Condition::Degraded,
-        };
-        board.set(Part::Broker, condition, detail);
-        show_relay(&relay.status(), &board);
-        show_knowledge(&knowledge, &board);
-        books.levels.store_queue_bytes.set(ingest.held_bytes());
-        books.levels.evaluation_backlog.set(evaluator.backlog().max(0) as u64);
-    }
-}
-
-/// Tells the streams of events when positions were given; ends with the relay.
-async fn wake_streams(mut status: watch::Receiver<publish::Status>, new_events: Arc<Notify>, stop: CancellationToken) {
-    let mut last = 0;
-    while let Some(Ok(())) = stop.run_until_cancelled(status.changed()).await {
-        let position = status.borrow_and_update().last_position;
-        if position != last {
-            last = position;
-            new_events.notify_one();
-        }
-    }
-}
-
-fn show_relay(status: &publish::Status, board: &Board) {
-    let condition = match (status.kafka, status.is_ready()) {
-        (KafkaLink::Away, _) => Condition::Down,
-        (KafkaLink::Connecting, _) => Condition::Starting,
-        (_, true) => Condition::Up,
-        (_, false) => Condition::Degraded,
-    };
-    let detail = match &status.last_error {
-        Some(error) => format!("{} events not out yet; {error}", status.unsent()),
-        None => format!("{} events not out yet", status.unsent()),
-    };
-    board.set(Part::Kafka, condition, detail);
-}
-
-/// Deletes what is older than its retention: in small bites at start, then every hour.
-async fn keep_house(connector: Connector, flavour: Flavour, config: Config, stop: CancellationToken) {
-    let mut hour = tokio::time::interval(Duration::from_secs(3600));
-    while stop.run_until_cancelled(hour.tick()).await.is_some() {
-        let Some(client) = connector.connect_patiently("housekeeping", &stop).await else { return };
-        if let Err(error) = clean(&client, flavour, &config, &stop).await {
-            let error = crate::store::error::describe(&error);
-            tracing::warn!(error, "housekeeping was interrupted; it goes on in an hour");
-        }
-    }
-}
-
-async fn clean(
-    client: &Client,
-    flavour: Flavour,
-    config: &Config,
-    stop: &CancellationToken,
-) -> Result<(), tokio_postgres::Error> {
-    while !stop.is_cancelled() {
-        let deleted = housekeeping::delete_one_bite(client, flavour, &config.retention).await?
-            + publish::outbox::prune(
-                client,
-                Timestamp::now().plus_seconds(-EVENTS_KEPT_SECONDS),
-                config.kafka.is_some(),
-            )
-            .await?;
-        if deleted == 0 {
-            break;
-        }
-        tracing::info!(rows = deleted, "deleted rows past their retention");
-    }
-    Ok(())
 }

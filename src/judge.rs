@@ -35,6 +35,7 @@ pub use limits::Limits;
 pub use nonroad::{nonroad, smoke};
 pub use pollutant::Pollutant;
 pub use remote_sensing::{passage, passage_amid};
+pub use review::REGISTER_CONTRADICTORY;
 pub use rules::{RETROFIT_RULE, Rules};
 pub use schemas::schemas;
 pub use terminal::terminal;

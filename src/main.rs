@@ -5,6 +5,9 @@ use std::{panic, process::ExitCode};
 use clap::Parser as _;
 use dieselwatch::cli::{self, Cli, Exit};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Usage mistakes end here, with code 2, and `--help` with 0.
     let arguments = Cli::parse();

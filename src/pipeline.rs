@@ -6,6 +6,7 @@
 
 pub mod again;
 pub mod assemble;
+pub mod passage;
 pub mod salvage;
 pub mod terminal;
 pub mod writer;

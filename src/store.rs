@@ -7,8 +7,11 @@
 pub mod batch;
 pub mod commit;
 pub mod connect;
+pub mod consequences;
 pub mod dead_letters;
 pub mod error;
+pub mod findings;
+pub mod flight;
 pub mod housekeeping;
 pub mod migrate;
 pub mod prepared;

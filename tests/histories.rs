@@ -33,6 +33,7 @@ use dieselwatch::{
         connect::Connector,
         error::{Class, class_of},
         migrate,
+        prepared::Prepared,
     },
     telemetry::{Books, Meters},
     vehicle::{
@@ -196,7 +197,7 @@ async fn commit(committer: &mut Committer, batch: &Batch) {
 }
 
 async fn step(evaluator: &Evaluator, client: &mut Client) {
-    while let Err(error) = evaluator.step(client).await {
+    while let Err(error) = evaluator.step(client, &mut Prepared::default()).await {
         assert_eq!(class_of(&error), Class::Again, "{error:?}");
     }
 }

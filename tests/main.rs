@@ -10,3 +10,4 @@ mod publish;
 mod schema;
 mod servers;
 mod service;
+mod store;

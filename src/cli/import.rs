@@ -1,27 +1,24 @@
 //! `import`: an operator's file, or an earlier version, becomes the next version of the register, a list, the zones,
 //! stations or devices.
 
+mod args;
 mod history;
 mod inspections;
 mod progress;
 mod report;
 
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Display, path::PathBuf};
 
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 use crate::{
-    cli::ConfigArgs,
     config::Problems,
-    mapping::{BuiltIn, Mapping, MappingError, Target},
+    mapping::{Mapping, MappingError},
     vehicle::{
         database::{Link, LinkError},
         import::{
-            Dataset, ImportError, ListName, Refusals,
+            Dataset, ImportError, Refusals,
             apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, Source},
             encoding::Inspected,
             offline::inspect_file,
@@ -31,163 +28,9 @@ use crate::{
     },
     zone::Datum,
 };
+pub use args::{Args, What};
 pub use history::text as history_text;
 use progress::Progress;
-
-const AFTER_HELP: &str = "\
-Examples:
-  dieselwatch import vehicles vehicles.csv --database postgres://dieselwatch@localhost/dieselwatch
-  dieselwatch import vehicles export.xlsx --mapping ga-vehicles --dry-run --report difference.jsonl
-  dieselwatch import list retire_n3 retire_n3.csv --dry-run
-  dieselwatch import zones zones.geojson --strict
-  dieselwatch import devices devices.csv --config /etc/dieselwatch.toml
-  dieselwatch import inspections inspections.csv
-  dieselwatch import history vehicles
-  dieselwatch import rollback vehicles --to 3
-
-A file is a whole version: what it does not name is gone from the next one. Rows that cannot be
-taken are named with their line and never stop the others, unless --strict is given. Vehicles of
-which rows say different things are kept and flagged; what is found about them waits for a person.
-
-Columns (any order; further ones are passed over and named; dates are of Asia/Shanghai; CSV in UTF-8
-or GBK, or XLSX):
-  vehicles  plate plate_color fuel emission_stage [vin vehicle_kind use_nature state registered_on
-            owner_unit local retrofit reference_torque_nm]
-  list      plate plate_color [valid_from valid_to reason document_no]
-  stations  station_id kind [name longitude latitude lane_count slope_deg calibrated_at certificate_until]
-  devices   device_id kind [protocol bound_to installed_on emission_stage power_kw]
-  zones     GeoJSON (Multi)Polygons with properties name kind rule [valid_from valid_to hours vehicle_classes
-            permits datum]: vehicle_classes are beginnings of GA/T 16.4 kinds (H,Q1), permits names a list
-  inspections  plate plate_color station_id (or inspection_station) inspected_at kind result report_no
-            A journal: rows are added, never removed; a report with other content is kept as a correction.
-
-Exit codes: 0 in force (or a dry run without refusals), 1 some rows or the whole file refused, 2 usage.";
-
-/// The help with the mappings that are built in.
-fn after_help() -> String {
-    format!(
-        "{AFTER_HELP}\n\nBuilt-in mappings for --mapping, and for `mapping` of a [[source]] where they make passages; a file of\n\
-         the same form (schemas/mappings/) may be given instead:\n{}",
-        BuiltIn::described()
-    )
-}
-
-/// Import an operator's file as the next version of a dataset
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = after_help())]
-pub struct Args {
-    #[command(subcommand)]
-    pub what: What,
-    /// Say what would change and change nothing
-    #[arg(long, global = true)]
-    pub dry_run: bool,
-    /// Take the whole file or nothing: one refused row refuses it
-    #[arg(long, global = true)]
-    pub strict: bool,
-    /// Accept a file without rows, which empties the dataset
-    #[arg(long, global = true)]
-    pub allow_empty: bool,
-    /// Address of the database, over the configuration's
-    #[arg(long, value_name = "URL", global = true)]
-    pub database: Option<String>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// Foreign names, codes, dates and units: a built-in mapping or a file in TOML
-    #[arg(long, value_name = "NAME|FILE", global = true)]
-    pub mapping: Option<String>,
-    /// The sheet of a workbook to read; its first where not given
-    #[arg(long, value_name = "NAME", global = true)]
-    pub sheet: Option<String>,
-    /// Write every row that differs, with its contents, into this file as JSON lines
-    #[arg(long, value_name = "FILE", global = true)]
-    pub report: Option<PathBuf>,
-    /// Who imports, for the record; the name of the user where not given
-    #[arg(long, value_name = "NAME", global = true)]
-    pub by: Option<String>,
-}
-
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum What {
-    /// The vehicle register, CSV
-    #[command(after_help = "Example:\n  dieselwatch import vehicles vehicles.csv --dry-run")]
-    Vehicles { file: PathBuf },
-    /// A list of vehicles, CSV
-    #[command(after_help = "Example:\n  dieselwatch import list retire_n3 retire_n3.csv")]
-    List {
-        /// Such as retire_n3: lower-case letters, digits, underscores
-        #[arg(value_parser = ListName::parse)]
-        name: ListName,
-        file: PathBuf,
-    },
-    /// Zones, GeoJSON
-    #[command(after_help = "Examples:\n  dieselwatch import zones zones.geojson\n  \
-        dieselwatch import zones --datum gcj02 drawn-on-a-chinese-map.geojson")]
-    Zones {
-        file: PathBuf,
-        /// What the coordinates are in; GCJ-02 is converted, nothing is guessed
-        #[arg(long, value_enum, default_value_t)]
-        datum: Datum,
-    },
-    /// Roadside stations, CSV
-    #[command(after_help = "Example:\n  dieselwatch import stations stations.csv")]
-    Stations { file: PathBuf },
-    /// Terminals and machine trackers, CSV
-    #[command(after_help = "Example:\n  dieselwatch import devices devices.csv --strict")]
-    Devices { file: PathBuf },
-    /// Reports of inspection stations, CSV
-    #[command(after_help = "Example:\n  dieselwatch import inspections inspections.csv --dry-run")]
-    Inspections { file: PathBuf },
-    /// Bring back the content of an earlier version, as a new one
-    #[command(after_help = "Examples:\n  dieselwatch import rollback vehicles --to 3 --dry-run\n  \
-        dieselwatch import rollback list:retire_n3 --to 7")]
-    Rollback {
-        /// vehicles, zones, stations, devices or list:NAME
-        dataset: Dataset,
-        /// The version to bring back; `import history` shows them
-        #[arg(long, value_name = "VERSION")]
-        to: i32,
-    },
-    /// Show who imported what, when, from which file
-    #[command(after_help = "Examples:\n  dieselwatch import history\n  dieselwatch import history list:retire_n3")]
-    History {
-        /// vehicles, zones, stations, devices or list:NAME; all where not given
-        dataset: Option<Dataset>,
-    },
-}
-
-impl What {
-    fn dataset(&self) -> Option<Dataset> {
-        Some(match self {
-            What::Vehicles { .. } => Dataset::Vehicles,
-            What::List { name, .. } => Dataset::List(name.clone()),
-            What::Zones { .. } => Dataset::Zones,
-            What::Stations { .. } => Dataset::Stations,
-            What::Devices { .. } => Dataset::Devices,
-            What::Inspections { .. } => Dataset::Inspections,
-            What::Rollback { dataset, .. } => dataset.clone(),
-            What::History { dataset } => return dataset.clone(),
-        })
-    }
-
-    fn file(&self) -> Option<&Path> {
-        match self {
-            What::Vehicles { file } | What::List { file, .. } | What::Zones { file, .. } => Some(file),
-            What::Stations { file } | What::Devices { file } | What::Inspections { file } => Some(file),
-            What::Rollback { .. } | What::History { .. } => None,
-        }
-    }
-
-    /// What a mapping has to make; zones have none.
-    fn target(&self) -> Option<Target> {
-        match self {
-            What::Vehicles { .. } => Some(Target::Vehicles),
-            What::List { .. } => Some(Target::List),
-            What::Stations { .. } => Some(Target::Stations),
-            What::Devices { .. } => Some(Target::Devices),
-            What::Zones { .. } | What::Inspections { .. } | What::Rollback { .. } | What::History { .. } => None,
-        }
-    }
-}
 
 /// Why the command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -451,6 +294,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> impl Display {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::{CommandFactory as _, Parser};
 
     use super::*;

@@ -46,7 +46,7 @@ use serde_json::{Value, json};
 use crate::{
     config,
     finding::{Evidence, Finding, Review, Subject, finding_id},
-    pipeline::assemble::reading_name,
+    pipeline::passage::reading_name,
     reading::{PlateKey, Timestamp},
 };
 

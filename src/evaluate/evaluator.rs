@@ -32,6 +32,10 @@ use crate::{
 /// Looks for tasks of other replicas at least this often; our own arrive with a nudge.
 const POLL: Duration = Duration::from_millis(250);
 
+/// From the start of one step to the next while tasks keep coming: what comes meanwhile is evaluated together, and a step of
+/// one task costs nearly as many journeys to the server as a step of hundreds. Nobody waits for an episode by the second.
+const PACE: Duration = Duration::from_millis(100);
+
 /// What the evaluator shares with the rest of the process.
 pub struct Evaluator {
     connector: Connector,
@@ -47,7 +51,16 @@ pub struct Evaluator {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     pub subjects: usize,
+    /// Tasks looked at.
+    pub tasks: usize,
     pub events: u64,
+}
+
+impl Step {
+    /// Whether there may be tasks that did not fit in.
+    fn is_full(&self) -> bool {
+        self.tasks >= tasks::TASKS as usize
+    }
 }
 
 impl Evaluator {
@@ -73,7 +86,7 @@ impl Evaluator {
     /// Works until cancelled; a step under way is finished or, by its transaction, undone.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        while let Some(mut client) = self.connector.connect_patiently("evaluator", &cancel).await {
+        while let Some(mut client) = self.connector.connect_by_key_patiently("evaluator", &cancel).await {
             match self.work(&mut client, &cancel, &mut backoff).await {
                 Ok(()) => return,
                 Err(error) => match class_of(&error) {
@@ -97,21 +110,27 @@ impl Evaluator {
         cancel: &CancellationToken,
         backoff: &mut Backoff,
     ) -> Result<(), tokio_postgres::Error> {
+        let mut prepared = Prepared::default();
         while !cancel.is_cancelled() {
-            let step = self.step(client).await?;
+            let started = tokio::time::Instant::now();
+            let step = self.step(client, &mut prepared).await?;
             backoff.reset();
-            if step.subjects == 0 {
-                let wait = tokio::time::timeout(POLL, self.nudge.notified());
-                if cancel.run_until_cancelled(wait).await.is_none() {
-                    return Ok(());
+            let rest = async {
+                match step.subjects {
+                    0 => tokio::time::timeout(POLL, self.nudge.notified()).await.unwrap_or(()),
+                    _ if step.is_full() => {}
+                    _ => tokio::time::sleep_until(started + PACE).await,
                 }
+            };
+            if cancel.run_until_cancelled(rest).await.is_none() {
+                return Ok(());
             }
         }
         Ok(())
     }
 
     /// One round of see, ripen, claim, reconcile; tests drive the evaluator with it.
-    pub async fn step(&self, client: &mut Client) -> Result<Step, tokio_postgres::Error> {
+    pub async fn step(&self, client: &mut Client, prepared: &mut Prepared) -> Result<Step, tokio_postgres::Error> {
         let Some(seen) = tasks::see(client).await? else {
             self.backlog.store(0, Ordering::Relaxed);
             return Ok(Step::default());
@@ -119,7 +138,6 @@ impl Evaluator {
         self.backlog.store(seen.len() as i64, Ordering::Relaxed);
         tasks::ripen(client, &seen).await?;
         let started = Instant::now();
-        let mut prepared = Prepared::default();
         let transaction = client.transaction().await?;
         let claimed = tasks::claim(&transaction, &seen).await?;
         let of = |kind| claimed.iter().filter(move |(subject, _)| subject.kind == kind);
@@ -128,22 +146,22 @@ impl Evaluator {
         let clones: Vec<_> = of(Kind::Clone).map(|(subject, span)| (subject.id, *span)).collect();
         let mut changes = Vec::new();
         if !vehicles.is_empty() {
-            changes.extend(vehicle::evaluate(&transaction, &vehicles, &self.rules).await?);
+            changes.extend(vehicle::evaluate(&transaction, prepared, &vehicles, &self.rules).await?);
         }
         if !terminals.is_empty() {
-            changes.extend(nox::evaluate(&transaction, &terminals, &self.rules.settings).await?);
+            changes.extend(nox::evaluate(&transaction, prepared, &terminals, &self.rules.settings).await?);
         }
         if !clones.is_empty() {
             let rule = cloned::Rule::of(&self.rules.settings.plates);
-            changes.extend(history::evaluate(&transaction, &clones, &rule).await?);
+            changes.extend(history::evaluate(&transaction, prepared, &clones, &rule).await?);
         }
-        let events = reconcile::apply(&transaction, &mut prepared, &changes).await?;
+        let events = reconcile::apply(&transaction, prepared, &changes).await?;
         transaction.commit().await?;
         self.count(&changes, claimed.len(), started.elapsed());
         if events > 0 {
             (self.on_events)();
         }
-        Ok(Step { subjects: claimed.len(), events })
+        Ok(Step { subjects: claimed.len(), tasks: seen.len(), events })
     }
 
     fn count(&self, changes: &[Change], subjects: usize, took: Duration) {

@@ -18,6 +18,7 @@ use crate::{
     finding::Evidence,
     judge::terminal::Counted,
     reading::{DeviceId, Timestamp},
+    store::prepared::Prepared,
 };
 
 /// How far a span is widened at a time, seconds.
@@ -31,6 +32,7 @@ type Packet = (Timestamp, i64);
 /// Reconciles the episodes of each terminal around the span of its tasks.
 pub async fn evaluate(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     terminals: &[(i32, Span)],
     settings: &Judge,
 ) -> Result<Vec<Change>, tokio_postgres::Error> {
@@ -45,7 +47,7 @@ pub async fn evaluate(
         let runs = window::runs(&over, settings.nox_consecutive_seconds);
         desired.made.extend(runs.iter().map(|run| window::finding(&name, run, settings)));
         let subject = name.to_string();
-        let mut existing = reconcile::existing(transaction, std::slice::from_ref(&subject)).await?;
+        let mut existing = reconcile::existing(transaction, prepared, std::slice::from_ref(&subject)).await?;
         let mut existing = existing.remove(&subject).unwrap_or_default();
         // Runs outside the span were not looked at and stay as they are.
         existing.retain(|old| old.finding.rule == NOX_RULE && old.finding.to >= span.0 && old.finding.from <= span.1);

@@ -14,7 +14,7 @@ use crate::{
     },
     reading::{DeviceId, PlateKey, Timestamp},
     store::{
-        commit::{insert_evidence, insert_findings},
+        findings::{self, insert_evidence},
         prepared::Prepared,
     },
 };
@@ -115,19 +115,19 @@ pub async fn apply(
         .collect();
     let mut written = 0;
     if !raised.is_empty() {
-        written += insert_findings(transaction, prepared, &raised).await?.1;
+        written += findings::insert(transaction, prepared, &raised).await?.1;
     }
     let mut events: Vec<Event> = Vec::new();
     for change in changes {
         match change {
             Change::Raise(_) => {}
             Change::Restate { finding, revision } => {
-                set(transaction, finding, true, *revision).await?;
+                set(transaction, prepared, finding, true, *revision).await?;
                 insert_evidence(transaction, prepared, &[finding]).await?;
                 events.extend(event::raised(finding, *revision));
             }
             Change::Revoke { finding, revision, why } => {
-                set(transaction, finding, false, *revision).await?;
+                set(transaction, prepared, finding, false, *revision).await?;
                 events.push(event::revoked(finding, *revision, why));
             }
         }
@@ -138,14 +138,16 @@ pub async fn apply(
 
 async fn set(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     finding: &Finding,
     in_force: bool,
     revision: i32,
 ) -> Result<(), tokio_postgres::Error> {
     let state = i16::from(!in_force);
-    let review = crate::store::commit::review_json(&finding.review);
-    transaction
+    let review = findings::review_json(&finding.review);
+    prepared
         .execute(
+            transaction,
             "UPDATE finding SET state = $2, revision = $3, from_at = $4, to_at = $5, review = $6, content = $7, \
              changed_at = now() WHERE id = $1",
             &[&finding.id, &state, &revision, &finding.from, &finding.to, &review, &finding.content],
@@ -157,10 +159,12 @@ async fn set(
 /// Reads the findings of the subjects whose text forms are given.
 pub async fn existing(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     subjects: &[String],
 ) -> Result<BTreeMap<String, Vec<Existing>>, tokio_postgres::Error> {
-    let rows = transaction
+    let rows = prepared
         .query(
+            transaction,
             "SELECT f.*, coalesce((SELECT array_agg(e.reading ORDER BY e.reading) FROM evidence e WHERE e.finding = f.id), \
              '{}') AS readings FROM finding f WHERE f.subject = ANY($1) ORDER BY f.id",
             &[&subjects],

@@ -149,7 +149,7 @@ impl Rejudge<'_> {
         let changed = self.readings(&transaction, run, &keys, &mut step).await?;
         // The vehicles whose readings all stand as they were are evaluated too: the table of limits may ask for another
         // number of tests.
-        let mut of_history = vehicle::evaluate(&transaction, &keys, self.book).await?;
+        let mut of_history = vehicle::evaluate(&transaction, &mut Prepared::default(), &keys, self.book).await?;
         for change in &mut of_history {
             if let Change::Revoke { why, .. } = change {
                 *why = format!("{why}, after rejudge run {run}");
@@ -242,7 +242,7 @@ async fn existing(
     let subjects: Vec<String> =
         keys.iter().filter_map(|&key| PlateKey::from_i64(key)).map(|key| key.to_string()).collect();
     let mut all: BTreeMap<Uuid, Existing> = BTreeMap::new();
-    for old in reconcile::existing(transaction, &subjects).await?.into_values().flatten() {
+    for old in reconcile::existing(transaction, &mut Prepared::default(), &subjects).await?.into_values().flatten() {
         all.insert(old.finding.id, old);
     }
     let made = judged.iter().flat_map(|(_, _, _, findings)| findings).map(|finding| finding.id);

@@ -39,7 +39,7 @@ use tokio_postgres::{Client, Transaction};
 use crate::reading::Timestamp;
 
 /// Tasks taken in one go: one transaction of tens of milliseconds.
-const TASKS: i64 = 500;
+pub(super) const TASKS: i64 = 500;
 
 /// Between looks at the horizon.
 const RIPENING: Duration = Duration::from_millis(3);

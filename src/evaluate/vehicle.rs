@@ -23,8 +23,9 @@ use super::{
 use crate::{
     finding::{Evidence, Finding, Review},
     judge::{OVER_RULE, Pollutant, RETROFIT_RULE, RuleBook},
-    pipeline::assemble::{outcome_of, reading_name},
+    pipeline::passage::{outcome_of, reading_name},
     reading::{PlateKey, Timestamp},
+    store::prepared::Prepared,
 };
 
 /// Where the wide row of a reading lies.
@@ -45,15 +46,16 @@ struct Stored {
 /// Compares the findings of each vehicle with what its history says.
 pub async fn evaluate(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     plate_keys: &[i64],
     book: &RuleBook,
 ) -> Result<Vec<Change>, tokio_postgres::Error> {
     let keys: Vec<PlateKey> = plate_keys.iter().filter_map(|&key| PlateKey::from_i64(key)).collect();
     let subjects: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    let mut stored = load(transaction, plate_keys).await?;
+    let mut stored = load(transaction, prepared, plate_keys).await?;
     let passed = recheck::load(transaction, plate_keys, book).await?;
     let resting = resting_before(transaction).await?;
-    let mut existing = reconcile::existing(transaction, &subjects).await?;
+    let mut existing = reconcile::existing(transaction, prepared, &subjects).await?;
     let mut changes = Vec::new();
     for (key, subject) in keys.iter().zip(&subjects) {
         let facts = stored.remove(&key.as_i64()).unwrap_or_default();
@@ -71,9 +73,9 @@ pub async fn evaluate(
         for finding in found.iter_mut().filter_map(Change::finding_in_force) {
             // A long series grows by one reading at a time; the raw payloads of the others are kept already.
             let kept = kept.get(&finding.id).map(Vec::as_slice).unwrap_or_default();
-            drop_evidence(transaction, finding, kept).await?;
+            drop_evidence(transaction, prepared, finding, kept).await?;
             finding.evidence.retain(|evidence| !kept.contains(&evidence.reading));
-            finding.evidence = evidence(transaction, finding, &places).await?;
+            finding.evidence = evidence(transaction, prepared, finding, &places).await?;
         }
         changes.extend(found);
     }
@@ -86,10 +88,12 @@ fn name(stored: &Stored) -> String {
 
 async fn load(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     plate_keys: &[i64],
 ) -> Result<HashMap<i64, Vec<Stored>>, tokio_postgres::Error> {
-    let rows = transaction
+    let rows = prepared
         .query(
+            transaction,
             "SELECT k.plate_key, s.station_id, k.record_id, k.outcomes, k.station, k.passed_at \
              FROM passage_key k JOIN stations s ON s.id = k.station \
              WHERE k.plate_key = ANY($1) AND k.passed_at > now() - INTERVAL '732 days'",
@@ -224,6 +228,7 @@ fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<Uuid, Str
 /// half. Each of them has a finding of its own that keeps its payload.
 async fn drop_evidence(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     finding: &Finding,
     kept: &[String],
 ) -> Result<(), tokio_postgres::Error> {
@@ -233,13 +238,14 @@ async fn drop_evidence(
     }
     let gone: Vec<&String> = kept.iter().filter(|reading| !named(reading)).collect();
     let sql = "DELETE FROM evidence WHERE finding = $1 AND reading = ANY($2)";
-    transaction.execute(sql, &[&finding.id, &gone]).await?;
+    prepared.execute(transaction, sql, &[&finding.id, &gone]).await?;
     Ok(())
 }
 
 /// The raw payloads of a finding's readings, all in one statement.
 pub(super) async fn evidence(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     finding: &Finding,
     places: &HashMap<String, Place>,
 ) -> Result<Vec<Evidence>, tokio_postgres::Error> {
@@ -255,8 +261,9 @@ pub(super) async fn evidence(
         wanted.iter().map(|(reading, _)| reading.rsplit_once('/').map_or("", |(_, record)| record)).collect();
     let name: Vec<&str> = wanted.iter().map(|(reading, _)| *reading).collect();
     // The bounds keep other chunks closed; a join alone would open them all.
-    let rows = transaction
+    let rows = prepared
         .query(
+            transaction,
             "SELECT u.name, p.raw FROM unnest($1::timestamptz[], $2::int4[], $3::text[], $4::text[]) \
              AS u (at, station, record, name) JOIN passage p \
              ON p.passed_at = u.at AND p.station = u.station AND p.record_id = u.record \

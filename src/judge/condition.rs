@@ -158,12 +158,21 @@ impl Unmet {
     }
 }
 
+/// What a condition says of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Checked {
+    Met,
+    Unmet(Unmet),
+    /// Nothing is known, and the table of limits does not ask for it.
+    PassedOver,
+}
+
 impl Condition {
-    /// `None` when it is met, or when nothing is known and nothing is needed. `place` is its place in the rule book.
-    pub(super) fn check(&self, place: u16, passage: &Passage, station: Option<&StationFacts>) -> Option<Unmet> {
-        let unmet = |fault| Some(Unmet { condition: place, key: self.key, fault });
+    /// `place` is its place in the rule book.
+    pub(super) fn check(&self, place: u16, passage: &Passage, station: Option<&StationFacts>) -> Checked {
+        let unmet = |fault| Checked::Unmet(Unmet { condition: place, key: self.key, fault });
         let Some(value) = self.key.value(passage, station) else {
-            return if self.needed { unmet(Fault::Missing) } else { None };
+            return if self.needed { unmet(Fault::Missing) } else { Checked::PassedOver };
         };
         if self.min.is_some_and(|min| value < min) || self.above.is_some_and(|above| value <= above) {
             return unmet(Fault::TooLow(value));
@@ -171,6 +180,6 @@ impl Condition {
         if self.max.is_some_and(|max| value > max) {
             return unmet(Fault::TooHigh(value));
         }
-        None
+        Checked::Met
     }
 }

@@ -59,6 +59,11 @@ pub struct VerdictDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     pub conditions: Vec<ConditionDocument>,
+    /// Conditions that nobody could look at, because their value is not known, and that the table of limits lets pass all
+    /// the same (`when_missing = "ignore"`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub conditions_passed_over: Vec<&'static str>,
     /// Why a person must look before anything of this passage reaches the police queue. What concerns one rule alone stands
     /// with that rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -328,6 +333,7 @@ pub(super) fn of_verdict(
             .map(|found| ExemptionDocument { year: found.year, entry: EntryDocument::of(found.entry) }),
         reasons: verdict.reasons().map(str::to_owned).collect(),
         conditions: verdict.unmet.iter().filter_map(|unmet| condition(unmet, book)).collect(),
+        conditions_passed_over: verdict.passed_over.iter().map(|key| key.name()).collect(),
         needs_review: Vec::new(),
         suspicion: verdict.suspicion.as_deref().map(|suspicion| SuspicionDocument::of(suspicion, book)),
         limits_version: book.limits.version().to_owned(),

@@ -18,7 +18,9 @@
 use smallvec::SmallVec;
 
 use super::{
-    RuleBook, StationFacts, findings,
+    RuleBook, StationFacts,
+    condition::Checked,
+    findings,
     limits::Class,
     pollutant::Pollutant,
     review::REGISTER_CONTRADICTORY,
@@ -130,6 +132,7 @@ fn verdict(passage: &Passage, matched: &VehicleMatch, station: Option<&StationFa
         outcome: Outcome::Undetermined,
         pollutants: SmallVec::new(),
         unmet: SmallVec::new(),
+        passed_over: SmallVec::new(),
         notes: SmallVec::new(),
         suspicion: None,
     };
@@ -171,9 +174,13 @@ fn invalidate(verdict: &mut Verdict, passage: &Passage, station: Option<&Station
         if condition.pollutants & measured == 0 {
             continue;
         }
-        if let Some(unmet) = condition.check(place, passage, station) {
-            spoilt |= condition.pollutants;
-            verdict.unmet.push(unmet);
+        match condition.check(place, passage, station) {
+            Checked::Met => {}
+            Checked::PassedOver => verdict.passed_over.push(condition.key),
+            Checked::Unmet(unmet) => {
+                spoilt |= condition.pollutants;
+                verdict.unmet.push(unmet);
+            }
         }
     }
     if spoilt == 0 {

@@ -298,6 +298,19 @@ fn a_calibration_spoils_the_measurement_when_it_is_too_old() {
 }
 
 #[test]
+fn a_condition_passed_over_is_named() {
+    let passed_over = |station: &StationFacts| {
+        let passage = passage_with(json!({"calibrated_at": null}));
+        let judgement = super::passage(&passage, &matched(truck(), &[]), Some(station), &book(), true);
+        judgement.verdict.passed_over.iter().map(|key| key.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(passed_over(&StationFacts::default()), ["calibration_age_days", "certificate_days_left"]);
+    let calibrated_at = Timestamp::parse_rfc3339("2025-12-01T10:00:00+08:00");
+    let until = Timestamp::parse_rfc3339("2027-01-01T00:00:00+08:00");
+    assert!(passed_over(&StationFacts { calibrated_at, certificate_until: until, slope_deg: None }).is_empty());
+}
+
+#[test]
 fn an_expired_certificate_spoils_the_measurement() {
     let passage = passage_with(json!({"opacity_pct": 50}));
     let until = |text| StationFacts { certificate_until: Timestamp::parse_rfc3339(text), ..StationFacts::default() };

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
-    condition::Unmet, document::RuleDocument, pollutant::Pollutant, rules::Undetermined, suspicion::Suspicion,
+    condition::{ConditionKey, Unmet},
+    document::RuleDocument,
+    pollutant::Pollutant,
+    rules::Undetermined,
+    suspicion::Suspicion,
 };
 use crate::finding::Finding;
 
@@ -62,6 +66,8 @@ pub struct Verdict {
     pub pollutants: SmallVec<[PollutantVerdict; 4]>,
     /// Conditions not met, in the order of the rule book.
     pub unmet: SmallVec<[Unmet; 2]>,
+    /// Conditions of which nothing is known and which the table of limits lets pass.
+    pub passed_over: SmallVec<[ConditionKey; 2]>,
     /// Further reasons: missing inputs and suspicions.
     pub notes: SmallVec<[&'static str; 2]>,
     /// What the values would mean if a vehicle of unknown fuel were the diesel it looks like.

@@ -31,6 +31,9 @@ const TAKE: usize = 64;
 /// Between takes while a batch fills: long enough that a wake-up serves many messages, short against the latency aimed at.
 const PACE: Duration = Duration::from_millis(1);
 
+/// Longest a batch waits for more because commits are slow.
+const LONGEST_LINGER: Duration = Duration::from_millis(50);
+
 /// A batch is sent off when its encoded rows reach this, whatever their number, bytes.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -63,6 +66,8 @@ pub struct Writer {
     abandon: CancellationToken,
     committer: Option<Committer>,
     was_connected: bool,
+    /// How long the last commit took.
+    took: Duration,
 }
 
 /// Messages with their receipts and the batch made of them.
@@ -74,7 +79,7 @@ struct Filled {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, name: String, abandon: CancellationToken) -> Self {
-        Self { shared, name, abandon, committer: None, was_connected: false }
+        Self { shared, name, abandon, committer: None, was_connected: false, took: Duration::ZERO }
     }
 
     /// Works until the inbox is closed and empty, or until `abandon`. Returns whether everything taken was settled.
@@ -88,6 +93,12 @@ impl Writer {
         }
     }
 
+    /// How long a batch waits for more. A transaction costs the database some milliseconds whatever is in it, so when it
+    /// falls behind, and commits take long, waiting half as long makes fewer and larger ones and helps it to catch up.
+    fn linger(&self) -> Duration {
+        self.shared.linger.max((self.took / 2).min(LONGEST_LINGER))
+    }
+
     /// Takes messages until the batch is full or its first message has waited for `linger`; `None` at the end.
     async fn fill(&mut self) -> Option<Filled> {
         let shared = Arc::clone(&self.shared);
@@ -96,7 +107,7 @@ impl Writer {
         if self.abandon.run_until_cancelled(inbox.recv_many(&mut deliveries, TAKE)).await? == 0 {
             return None;
         }
-        let deadline = Instant::now() + shared.linger;
+        let deadline = Instant::now() + self.linger();
         let mut filled = Filled {
             messages: Vec::with_capacity(shared.batch_readings),
             receipts: Vec::with_capacity(shared.batch_readings),
@@ -184,7 +195,8 @@ impl Writer {
             let error = match result {
                 Ok(committed) => {
                     let oldest = batch.messages.iter().map(|message| message.received_at).min();
-                    (self.shared.on_commit)(Progress { committed: &committed, took: started.elapsed(), oldest });
+                    self.took = started.elapsed();
+                    (self.shared.on_commit)(Progress { committed: &committed, took: self.took, oldest });
                     return Some(Tried::Committed);
                 }
                 Err(error) => error,
@@ -246,7 +258,7 @@ impl Writer {
         if self.committer.as_ref().is_some_and(|committer| !committer.is_closed()) {
             return Some(());
         }
-        let client = self.shared.connector.connect_patiently(&self.name, &self.abandon).await?;
+        let client = self.shared.connector.connect_by_key_patiently(&self.name, &self.abandon).await?;
         let mut committer = Committer::new(client, self.name.clone(), self.shared.sources.clone());
         if self.was_connected {
             committer.expect_duplicates();

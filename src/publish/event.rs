@@ -86,19 +86,20 @@ pub fn revoked(finding: &Finding, revision: i32, why: &str) -> Event {
 /// [`raised`] with the time given.
 pub fn raised_at(finding: &Finding, revision: i32, at: Timestamp) -> Vec<Event> {
     let id = finding::event_id(finding.id, revision);
-    let mut events = vec![envelope(Kind::Raised, id, finding, at, &Violation::of(finding, revision))];
+    let mut events = vec![envelope(Kind::Raised, id, finding, at, |content| Violation::of(finding, revision, content))];
     if finding.intercept && finding.review == Review::NotNeeded {
         // Both events state the same revision of the same finding, so the intercept's id derives from the violation's.
         let id = Uuid::new_v5(&id, b"intercept");
-        events.push(envelope(Kind::Intercept, id, finding, at, &Intercept::of(finding, revision)));
+        let intercept = |content| Intercept { statement: Statement::of(finding, revision, content) };
+        events.push(envelope(Kind::Intercept, id, finding, at, intercept));
     }
     events
 }
 
 /// [`revoked`] with the time given.
 pub fn revoked_at(finding: &Finding, revision: i32, why: &str, at: Timestamp) -> Event {
-    let data = Revocation { violation: Violation::of(finding, revision), why: why.to_owned() };
-    envelope(Kind::Revoked, finding::event_id(finding.id, revision), finding, at, &data)
+    let data = |content| Revocation { violation: Violation::of(finding, revision, content), why };
+    envelope(Kind::Revoked, finding::event_id(finding.id, revision), finding, at, data)
 }
 
 #[derive(Clone, Copy)]
@@ -118,38 +119,60 @@ impl Kind {
     }
 }
 
-fn envelope(kind: Kind, id: Uuid, finding: &Finding, at: Timestamp, data: &impl Serialize) -> Event {
+/// Serialised straight from the finding: a busy road makes a thousand events a second, and a copy of the content for each
+/// layer around it was most of what one cost.
+fn envelope<'a, D: Serialize>(
+    kind: Kind,
+    id: Uuid,
+    finding: &'a Finding,
+    at: Timestamp,
+    data: impl Fn(Content<'a>) -> D,
+) -> Event {
     let (topic, name, schema) = kind.parts();
     let key = finding.subject.to_string();
-    let envelope = Envelope {
-        specversion: "1.0",
-        id,
-        source: SOURCE,
-        r#type: name,
-        subject: &key,
-        time: at,
-        datacontenttype: "application/json",
-        dataschema: format!("urn:dieselwatch:schemas/events/{schema}"),
-        data: json!(data),
+    let text = |content| {
+        let envelope = Envelope {
+            specversion: "1.0",
+            id,
+            source: SOURCE,
+            r#type: name,
+            subject: &key,
+            time: at,
+            datacontenttype: "application/json",
+            dataschema: format!("urn:dieselwatch:schemas/events/{schema}"),
+            data: data(content),
+        };
+        serde_json::to_vec(&envelope).expect("maps have text for keys and there is no float that is not a number")
     };
-    let payload = bounded(envelope);
+    let whole = text(Content::Whole(&finding.content));
+    let payload = match whole.len() {
+        ..=MAX_PAYLOAD_BYTES => whole,
+        bytes => text(Content::TooLarge { bytes }),
+    };
     Event { topic, id, key, payload }
 }
 
-/// The JSON text; a content too large to publish is replaced by a note, and the finding keeps it.
-fn bounded(mut envelope: Envelope<'_>) -> Vec<u8> {
-    let payload = json!(envelope).to_string().into_bytes();
-    if payload.len() <= MAX_PAYLOAD_BYTES {
-        return payload;
+/// The finding's content, or a note in its place; the finding keeps it.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Whole(&'a Value),
+    TooLarge { bytes: usize },
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Content::Whole(content) => content.serialize(serializer),
+            Content::TooLarge { bytes } => {
+                json!({ "omitted": "too large for an event; read the finding over HTTP", "bytes": bytes })
+                    .serialize(serializer)
+            }
+        }
     }
-    if let Some(content) = envelope.data.get_mut("content") {
-        *content = json!({ "omitted": "too large for an event; read the finding over HTTP", "bytes": payload.len() });
-    }
-    json!(envelope).to_string().into_bytes()
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct Envelope<'a, D> {
     specversion: &'static str,
     id: Uuid,
     source: &'static str,
@@ -158,38 +181,38 @@ struct Envelope<'a> {
     time: Timestamp,
     datacontenttype: &'static str,
     dataschema: String,
-    data: Value,
+    data: D,
 }
 
 /// A finding as it stands at this revision.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Data of dieselwatch.violation.raised")]
-pub struct Violation {
+pub struct Violation<'a> {
     #[serde(flatten)]
-    statement: Statement,
-    review: ReviewState,
+    statement: Statement<'a>,
+    review: ReviewState<'a>,
 }
 
 /// A finding that no longer stands; everything else is as it stood last.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Data of dieselwatch.violation.revoked")]
-pub struct Revocation {
+pub struct Revocation<'a> {
     #[serde(flatten)]
-    violation: Violation,
+    violation: Violation<'a>,
     /// Why it was withdrawn, for people.
-    why: String,
+    why: &'a str,
 }
 
 /// A finding for which an officer is needed now: live, matched exactly and confidently, waiting for nobody.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Data of dieselwatch.intercept.raised")]
-pub struct Intercept {
+pub struct Intercept<'a> {
     #[serde(flatten)]
-    statement: Statement,
+    statement: Statement<'a>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Statement {
+struct Statement<'a> {
     /// Id of the finding (UUIDv5), the same in every revision.
     #[schemars(with = "String", extend("format" = "uuid"))]
     finding: Uuid,
@@ -197,7 +220,7 @@ struct Statement {
     #[schemars(range(min = 1))]
     revision: i32,
     /// The rule that fired, such as `HJ845.over`.
-    rule: String,
+    rule: &'a str,
     subject_kind: SubjectKind,
     /// When it began, by the reading's own clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -206,7 +229,8 @@ struct Statement {
     #[schemars(with = "String", extend("format" = "date-time"))]
     to: Timestamp,
     /// Values, limits, units, standard and clause, list entries and versions behind the finding.
-    content: Value,
+    #[schemars(with = "Value")]
+    content: Content<'a>,
 }
 
 #[derive(Clone, Copy, Serialize, JsonSchema)]
@@ -222,14 +246,14 @@ enum SubjectKind {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "state", content = "why")]
-enum ReviewState {
+enum ReviewState<'a> {
     NotNeeded,
     /// Waits for a person, for these reasons; not for the police queue yet.
-    Needed(Vec<String>),
+    Needed(&'a [std::borrow::Cow<'static, str>]),
 }
 
-impl Statement {
-    fn of(finding: &Finding, revision: i32) -> Self {
+impl<'a> Statement<'a> {
+    fn of(finding: &'a Finding, revision: i32, content: Content<'a>) -> Self {
         let subject_kind = match finding.subject {
             Subject::Vehicle(_) => SubjectKind::Vehicle,
             Subject::Terminal(_) => SubjectKind::Terminal,
@@ -238,28 +262,22 @@ impl Statement {
         Self {
             finding: finding.id,
             revision,
-            rule: finding.rule.to_string(),
+            rule: &finding.rule,
             subject_kind,
             from: finding.from,
             to: finding.to,
-            content: finding.content.clone(),
+            content,
         }
     }
 }
 
-impl Violation {
-    fn of(finding: &Finding, revision: i32) -> Self {
+impl<'a> Violation<'a> {
+    fn of(finding: &'a Finding, revision: i32, content: Content<'a>) -> Self {
         let review = match &finding.review {
             Review::NotNeeded => ReviewState::NotNeeded,
-            Review::Needed(why) => ReviewState::Needed(why.iter().map(ToString::to_string).collect()),
+            Review::Needed(why) => ReviewState::Needed(why),
         };
-        Self { statement: Statement::of(finding, revision), review }
-    }
-}
-
-impl Intercept {
-    fn of(finding: &Finding, revision: i32) -> Self {
-        Self { statement: Statement::of(finding, revision) }
+        Self { statement: Statement::of(finding, revision, content), review }
     }
 }
 

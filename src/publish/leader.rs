@@ -66,6 +66,7 @@ pub(super) async fn lead(shared: &Shared, session: &mut Session) -> Result<(), S
             () = shared.stop.cancelled(), if !stopping => Wake::Stop,
         };
         match wake {
+            Wake::Look if leader.may_wait() => continue,
             Wake::Look => {}
             Wake::Stop => stopping = true,
             Wake::Survey => leader.survey(session).await?,
@@ -122,6 +123,12 @@ impl Leader<'_> {
         Ok(())
     }
 
+    /// Whether rows may wait for their positions until Kafka has taken the batch under way: the step after it takes all that
+    /// came meanwhile. Under load that halves the steps, each a transaction of its own; with a backlog it would slow down.
+    fn may_wait(&self) -> bool {
+        self.link.is_busy() && !self.more && !self.shared.feed.has_readers()
+    }
+
     fn submit(&mut self) {
         if self.link.is_idle() {
             self.link.submit(self.queue.take());
@@ -132,7 +139,8 @@ impl Leader<'_> {
         match event {
             LinkEvent::Due => self.link.open(outbox::state(&session.client).await?),
             LinkEvent::Opened(found) => self.opened(session, found).await?,
-            LinkEvent::Sent(progress, batch) => {
+            LinkEvent::Sent(progress, batch, took) => {
+                self.shared.meters.kafka_transaction_seconds.record(took.as_secs_f64());
                 self.unsaved.merge(progress);
                 self.count(&batch);
                 if self.error.take().is_some() {

@@ -27,7 +27,7 @@ enum Stage {
     Waiting { until: Instant },
     Opening { line: Line, answer: Answer },
     Idle { line: Line },
-    Busy { line: Line, answer: Answer, batch: Vec<Arc<Positioned>> },
+    Busy { line: Line, answer: Answer, batch: Vec<Arc<Positioned>>, since: Instant },
 }
 
 /// What happened.
@@ -35,7 +35,8 @@ pub(super) enum LinkEvent {
     /// Time for the next attempt: [`Link::open`].
     Due,
     Opened(Progress),
-    Sent(Progress, Vec<Arc<Positioned>>),
+    /// The batch is in Kafka; how long its transaction took.
+    Sent(Progress, Vec<Arc<Positioned>>, Duration),
     /// The line is gone; `batch` was under way, and whether it was committed is not known.
     Failed(Fault, Vec<Arc<Positioned>>),
 }
@@ -65,10 +66,10 @@ impl Link {
                 self.stage = Stage::Idle { line };
                 LinkEvent::Opened(progress)
             }
-            (Ok(progress), Stage::Busy { line, batch, .. }) => {
+            (Ok(progress), Stage::Busy { line, batch, since, .. }) => {
                 self.stage = Stage::Idle { line };
                 self.failures = 0;
-                LinkEvent::Sent(progress, batch)
+                LinkEvent::Sent(progress, batch, since.elapsed())
             }
             (Err(fault), stage) => {
                 // A refusal is about one event: no reason to wait.
@@ -98,6 +99,11 @@ impl Link {
         matches!(self.stage, Stage::Idle { .. })
     }
 
+    /// Whether a batch is under way.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Busy { .. })
+    }
+
     /// Hands a batch over when idle; an empty one is nothing.
     pub fn submit(&mut self, batch: Vec<Arc<Positioned>>) {
         if batch.is_empty() {
@@ -106,7 +112,7 @@ impl Link {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Off) {
             Stage::Idle { line } => {
                 let answer = line.publish(batch.clone());
-                Stage::Busy { line, answer, batch }
+                Stage::Busy { line, answer, batch, since: Instant::now() }
             }
             other => other,
         };

@@ -40,7 +40,7 @@ SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET timezone = 'UTC'; S
 SET synchronous_commit = on;
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = '20s';
-SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 ";
 
 /// An open session.

@@ -17,6 +17,7 @@ use crate::{
     evaluate::reconcile::{self, Change, Desired},
     finding::{Evidence, Finding, Review, Subject, finding_id},
     reading::{DeviceId, Timestamp},
+    store::prepared::Prepared,
 };
 
 pub const FAILED_RULE: &str = "terminal.signature_failed";
@@ -89,7 +90,8 @@ pub async fn days(
         let subject = whose.subject();
         let id = finding_id(FAILED_RULE, &natural_key(whose, *day));
         let text = subject.to_string();
-        let mut existing = reconcile::existing(transaction, std::slice::from_ref(&text)).await?;
+        let mut existing =
+            reconcile::existing(transaction, &mut Prepared::default(), std::slice::from_ref(&text)).await?;
         let mut existing = existing.remove(&text).unwrap_or_default();
         existing.retain(|old| old.finding.id == id);
         let mut desired = Desired { maker_of: vec![FAILED_RULE], ..Desired::default() };

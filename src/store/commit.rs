@@ -4,25 +4,19 @@
 //! tables, which say for each row whether it was new, a repeat of the same content, or a conflict. While duplicates keep
 //! coming the writer stays on that way; after some clean batches in a row it is optimistic again.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use futures_util::SinkExt;
-use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, Transaction};
-use uuid::Uuid;
 
 use super::{
-    batch::{Batch, DeadLetter, RowRef, Table, Tally, VehicleTask},
+    batch::{Batch, DeadLetter, RowRef, Table, Tally},
+    consequences,
+    findings::{self, Raised},
+    flight::Flight,
     prepared::Prepared,
     tables::{self, KEYED, KeyedTable},
 };
-use crate::{
-    fault::Reason,
-    finding::{Finding, Review, Subject},
-    publish::{event, outbox},
-    reading::Timestamp,
-};
+use crate::{fault::Reason, finding::Finding};
 
 /// Clean batches in a row before COPY is tried again without staging: a failed COPY costs a whole round.
 const CALM_BATCHES: u32 = 16;
@@ -37,13 +31,6 @@ pub struct Committed {
     pub findings: Vec<Raised>,
     pub tasks: u64,
     pub events: u64,
-}
-
-/// A finding that was not there before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Raised {
-    pub rule: Cow<'static, str>,
-    pub intercept: bool,
 }
 
 /// A writer's connection with its statements and its memory of recent duplicates.
@@ -112,17 +99,21 @@ impl Committer {
         let conflicts = account(batch, &outcomes, &mut committed);
         letters.extend(&conflicts);
         committed.refused = letters.iter().map(|letter| (letter.source, letter.reason)).collect();
-        insert_dead_letters(&transaction, prepared, &letters, &self.sources).await?;
         let is_new = |owner: RowRef| outcomes.of(owner) == Outcome::New;
         let raised: Vec<&Finding> = batch.findings.iter().filter(|f| is_new(f.owner)).map(|f| &f.finding).collect();
-        if !raised.is_empty() {
-            let (rules, events) = insert_findings(&transaction, prepared, &raised).await?;
-            (committed.findings, committed.events) = (rules, events);
+        let mut flight = Flight::default();
+        let inserted = (!raised.is_empty()).then(|| findings::add(&mut flight, &raised));
+        consequences::dead_letters(&mut flight, &letters, &self.sources);
+        let counting = consequences::tasks(&mut flight, batch, &is_new);
+        consequences::signature_tasks(&mut flight, batch, &is_new);
+        consequences::sightings(&mut flight, batch, &is_new);
+        consequences::book(&mut flight, &self.holder, &self.sources, &committed.tallies);
+        let answers = flight.send(&transaction, prepared).await?;
+        committed.tasks = counting.iter().map(|&place| answers[place].affected).sum();
+        if let Some(place) = inserted {
+            let complete = findings::complete(&transaction, prepared, &raised, &answers[place]);
+            (committed.findings, committed.events) = complete.await?;
         }
-        committed.tasks = insert_tasks(&transaction, prepared, batch, &is_new).await?;
-        insert_signature_tasks(&transaction, prepared, batch, &is_new).await?;
-        insert_sightings(&transaction, prepared, batch, &is_new).await?;
-        update_book(&transaction, prepared, &self.holder, &self.sources, &committed.tallies).await?;
         transaction.commit().await?;
         Ok(committed)
     }
@@ -199,25 +190,28 @@ async fn staged(
     copy(transaction, prepared, &table.copy_stage(), keyed.rows.numbered_stream()).await?;
     // A row that is neither new nor comparable would be a row that nobody accounts for; it counts as a conflict.
     let mut outcomes = vec![Outcome::Conflict; keyed.rows.len()];
-    let mut set = |row: i32, outcome| {
-        if let Some(place) = usize::try_from(row).ok().and_then(|row| outcomes.get_mut(row)) {
-            *place = outcome;
-        }
-    };
-    let new = prepared.query(transaction, &table.insert_new(), &[]).await?;
-    let compared = match (table.time, keyed.span) {
-        (Some(_), Some((from, to))) => prepared.query(transaction, &table.compare(), &[&from, &to]).await?,
-        _ => prepared.query(transaction, &table.compare(), &[]).await?,
-    };
-    for row in compared {
-        if row.get(1) {
-            set(row.get(0), Outcome::Duplicate);
-        }
+    for row in prepared.query(transaction, &table.insert_new(), &[]).await? {
+        set(&mut outcomes, row.get(0), Outcome::New);
     }
-    for row in new {
-        set(row.get(0), Outcome::New);
+    let known: Vec<i32> =
+        (0..).zip(&outcomes).filter(|(_, outcome)| **outcome != Outcome::New).map(|(row, _)| row).collect();
+    if known.is_empty() {
+        return Ok(outcomes);
+    }
+    let compared = match (table.time, keyed.span) {
+        (Some(_), Some((from, to))) => prepared.query(transaction, &table.compare(), &[&known, &from, &to]).await?,
+        _ => prepared.query(transaction, &table.compare(), &[&known]).await?,
+    };
+    for row in compared.iter().filter(|row| row.get(1)) {
+        set(&mut outcomes, row.get(0), Outcome::Duplicate);
     }
     Ok(outcomes)
+}
+
+fn set(outcomes: &mut [Outcome], row: i32, outcome: Outcome) {
+    if let Some(place) = usize::try_from(row).ok().and_then(|row| outcomes.get_mut(row)) {
+        *place = outcome;
+    }
 }
 
 /// Completes the tallies and makes the dead letters of conflicting readings.
@@ -247,293 +241,4 @@ fn account(batch: &Batch, outcomes: &Outcomes, committed: &mut Committed) -> Vec
         }
     }
     conflicts
-}
-
-async fn insert_dead_letters(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    letters: &[&DeadLetter],
-    sources: &[String],
-) -> Result<(), tokio_postgres::Error> {
-    if letters.is_empty() {
-        return Ok(());
-    }
-    let received: Vec<Timestamp> = letters.iter().map(|l| l.received_at).collect();
-    let source: Vec<&str> = letters.iter().map(|l| sources.get(l.source).map_or("", String::as_str)).collect();
-    let topic: Vec<String> = letters.iter().map(|l| l.topic.replace('\0', "\u{fffd}")).collect();
-    let reason: Vec<&str> = letters.iter().map(|l| l.reason.name()).collect();
-    let detail: Vec<String> = letters.iter().map(|l| l.detail.replace('\0', "\u{fffd}")).collect();
-    let element: Vec<Option<i32>> = letters.iter().map(|l| l.element).collect();
-    let raw: Vec<&[u8]> = letters.iter().map(|l| l.raw.as_ref()).collect();
-    let digest: Vec<Vec<u8>> = letters.iter().map(|l| Sha256::digest(&l.raw).to_vec()).collect();
-    prepared
-        .execute(
-            transaction,
-            "INSERT INTO dead_letter (received_at, source, topic, reason, detail, element, raw, sha256) \
-             SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int4[], \
-             $7::bytea[], $8::bytea[]) ON CONFLICT (sha256, topic, reason) DO NOTHING",
-            &[&received, &source, &topic, &reason, &detail, &element, &raw, &digest],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Stores findings that are not there yet, with evidence and events; returns the rules raised and the events written.
-pub async fn insert_findings(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    findings: &[&Finding],
-) -> Result<(Vec<Raised>, u64), tokio_postgres::Error> {
-    let id: Vec<Uuid> = findings.iter().map(|f| f.id).collect();
-    let rule: Vec<&str> = findings.iter().map(|f| f.rule.as_ref()).collect();
-    let kind: Vec<i16> = findings.iter().map(|f| subject_kind(&f.subject)).collect();
-    let subject: Vec<String> = findings.iter().map(|f| f.subject.to_string()).collect();
-    let from: Vec<Timestamp> = findings.iter().map(|f| f.from).collect();
-    let to: Vec<Timestamp> = findings.iter().map(|f| f.to).collect();
-    let review: Vec<serde_json::Value> = findings.iter().map(|f| review_json(&f.review)).collect();
-    let content: Vec<&serde_json::Value> = findings.iter().map(|f| &f.content).collect();
-    let rows = prepared
-        .query(
-            transaction,
-            "INSERT INTO finding (id, rule, subject_kind, subject, from_at, to_at, review, content) \
-             SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::text[], $3::int2[], $4::text[], $5::timestamptz[], \
-             $6::timestamptz[], $7::jsonb[], $8::jsonb[]) AS f (id, rule, kind, subject, from_at, to_at, review, content) \
-             ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id",
-            &[&id, &rule, &kind, &subject, &from, &to, &review, &content],
-        )
-        .await?;
-    let mut new: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-    let (mut events, mut rules, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
-    for finding in findings {
-        // Each id once, also when the batch holds the finding twice.
-        let Some(place) = new.iter().position(|id| *id == finding.id) else { continue };
-        new.swap_remove(place);
-        rules.push(Raised { rule: finding.rule.clone(), intercept: finding.intercept });
-        fresh.push(*finding);
-        events.extend(event::raised(finding, 1));
-    }
-    insert_evidence(transaction, prepared, &fresh).await?;
-    outbox::insert(transaction, &events).await?;
-    Ok((rules, events.len() as u64))
-}
-
-/// Keeps the raw readings behind the findings, once each.
-pub async fn insert_evidence(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    findings: &[&Finding],
-) -> Result<(), tokio_postgres::Error> {
-    let pairs: Vec<_> = findings.iter().flat_map(|f| f.evidence.iter().map(|e| (f.id, e))).collect();
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    let id: Vec<Uuid> = pairs.iter().map(|(id, _)| *id).collect();
-    let reading: Vec<&str> = pairs.iter().map(|(_, e)| e.reading.as_str()).collect();
-    let raw: Vec<&[u8]> = pairs.iter().map(|(_, e)| e.raw.as_ref()).collect();
-    let digest: Vec<Vec<u8>> = pairs.iter().map(|(_, e)| Sha256::digest(&e.raw).to_vec()).collect();
-    prepared
-        .execute(
-            transaction,
-            "INSERT INTO evidence (finding, reading, raw, sha256) \
-             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING",
-            &[&id, &reading, &raw, &digest],
-        )
-        .await?;
-    Ok(())
-}
-
-pub fn subject_kind(subject: &Subject) -> i16 {
-    match subject {
-        Subject::Vehicle(_) => 0,
-        Subject::Terminal(_) => 1,
-        Subject::Machine(_) => 2,
-    }
-}
-
-pub fn review_json(review: &Review) -> serde_json::Value {
-    match review {
-        Review::NotNeeded => serde_json::json!({"state": "not_needed"}),
-        Review::Needed(why) => serde_json::json!({"state": "needed", "why": why}),
-    }
-}
-
-/// Leaves evaluation tasks; see `evaluate::tasks` for why an innocent reading needs one only for an interesting vehicle.
-async fn insert_tasks(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    batch: &Batch,
-    is_new: &impl Fn(RowRef) -> bool,
-) -> Result<u64, tokio_postgres::Error> {
-    let (mut guilty, mut innocent) = (Vec::new(), Vec::new());
-    for task in batch.vehicle_tasks.iter().filter(|task| is_new(task.owner)) {
-        if task.raises_interest { &mut guilty } else { &mut innocent }.push((task.plate_key, task.at));
-    }
-    let mut tasks = 0;
-    if !guilty.is_empty() {
-        tasks += insert_interest(transaction, prepared, &mut guilty).await?;
-    }
-    if !innocent.is_empty() {
-        let (keys, at): (Vec<i64>, Vec<Timestamp>) = innocent.into_iter().unzip();
-        tasks += prepared
-            .execute(
-                transaction,
-                "INSERT INTO evaluation_task (kind, subject, from_at, to_at) \
-                 SELECT 1, k, min(at), max(at) FROM unnest($1::int8[], $2::timestamptz[]) AS u (k, at) \
-                 JOIN evaluation_interest e ON e.kind = 1 AND e.subject = k GROUP BY k",
-                &[&keys, &at],
-            )
-            .await?;
-    }
-    let nox: Vec<_> = batch.nox_seconds.iter().filter(|second| is_new(second.owner)).collect();
-    if !nox.is_empty() {
-        let device: Vec<i32> = nox.iter().map(|s| s.device).collect();
-        let at: Vec<Timestamp> = nox.iter().map(|s| s.at).collect();
-        let ppm: Vec<f32> = nox.iter().map(|s| s.ppm).collect();
-        let packet: Vec<i64> = nox.iter().map(|s| s.packet).collect();
-        let packet_at: Vec<Timestamp> = nox.iter().map(|s| s.packet_at).collect();
-        prepared
-            .execute(
-                transaction,
-                "INSERT INTO nox_over (device, at, ppm, packet, packet_at) SELECT * FROM unnest($1::int4[], \
-                 $2::timestamptz[], $3::real[], $4::int8[], $5::timestamptz[]) ON CONFLICT DO NOTHING",
-                &[&device, &at, &ppm, &packet, &packet_at],
-            )
-            .await?;
-        tasks += prepared
-            .execute(
-                transaction,
-                "INSERT INTO evaluation_task (kind, subject, from_at, to_at) SELECT 2, d, min(at), max(at) \
-                 FROM unnest($1::int4[], $2::timestamptz[]) AS u (d, at) GROUP BY d",
-                &[&device, &at],
-            )
-            .await?;
-    }
-    insert_terminal_tasks(transaction, prepared, batch, is_new).await?;
-    Ok(tasks)
-}
-
-/// One row a window and batch. They are not counted as tasks: nobody is woken for what is looked at minutes later.
-async fn insert_terminal_tasks(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    batch: &Batch,
-    is_new: &impl Fn(RowRef) -> bool,
-) -> Result<(), tokio_postgres::Error> {
-    let of_new = batch.terminal_tasks.iter().filter(|task| is_new(task.owner));
-    let mut tasks: Vec<_> =
-        of_new.map(|task| (task.device, task.window, task.sent_in, task.instant, task.not_before)).collect();
-    if tasks.is_empty() {
-        return Ok(());
-    }
-    tasks.sort_unstable();
-    tasks.dedup();
-    let device: Vec<i32> = tasks.iter().map(|(device, ..)| *device).collect();
-    let window: Vec<Timestamp> = tasks.iter().map(|(_, window, ..)| *window).collect();
-    let sent_in: Vec<Option<Timestamp>> = tasks.iter().map(|(_, _, sent_in, ..)| *sent_in).collect();
-    let instant: Vec<Option<Timestamp>> = tasks.iter().map(|(.., instant, _)| *instant).collect();
-    let not_before: Vec<Timestamp> = tasks.iter().map(|(.., not_before)| *not_before).collect();
-    prepared
-        .execute(
-            transaction,
-            "INSERT INTO terminal_task (device, at, sent_in, instant, due_at) \
-             SELECT d, at, sent_in, instant, greatest(due, now()) FROM unnest($1::int4[], $2::timestamptz[], \
-             $3::timestamptz[], $4::timestamptz[], $5::timestamptz[]) AS u (d, at, sent_in, instant, due)",
-            &[&device, &window, &sent_in, &instant, &not_before],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Leaves what is to be verified; see `crate::signature`.
-async fn insert_signature_tasks(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    batch: &Batch,
-    is_new: &impl Fn(RowRef) -> bool,
-) -> Result<(), tokio_postgres::Error> {
-    let packets: Vec<_> = batch.signed_packets.iter().filter(|packet| is_new(packet.owner)).collect();
-    if packets.is_empty() {
-        return Ok(());
-    }
-    let sent_at: Vec<Timestamp> = packets.iter().map(|p| p.sent_at).collect();
-    let device: Vec<i32> = packets.iter().map(|p| p.device).collect();
-    let digest: Vec<i64> = packets.iter().map(|p| p.digest).collect();
-    prepared
-        .execute(
-            transaction,
-            "INSERT INTO signature_task (sent_at, device, digest) \
-             SELECT * FROM unnest($1::timestamptz[], $2::int4[], $3::int8[])",
-            &[&sent_at, &device, &digest],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Leaves the batch's sightings of read plates for the sweep; `evaluate::cloned` says why every batch must.
-async fn insert_sightings(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    batch: &Batch,
-    is_new: &impl Fn(RowRef) -> bool,
-) -> Result<(), tokio_postgres::Error> {
-    let new: Vec<&VehicleTask> = batch.vehicle_tasks.iter().filter(|task| is_new(task.owner)).collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    let key: Vec<i64> = new.iter().map(|sighting| sighting.plate_key).collect();
-    let at: Vec<Timestamp> = new.iter().map(|sighting| sighting.at).collect();
-    let station: Vec<i32> = new.iter().map(|sighting| sighting.station).collect();
-    let insert = "INSERT INTO sighting_sweep (plate_key, passed_at, station) VALUES ($1, $2, $3)";
-    prepared.execute(transaction, insert, &[&key, &at, &station]).await?;
-    Ok(())
-}
-
-async fn insert_interest(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    guilty: &mut [(i64, Timestamp)],
-) -> Result<u64, tokio_postgres::Error> {
-    // Sorted, so that two writers with the same vehicles queue instead of deadlocking.
-    guilty.sort_unstable();
-    let (keys, at): (Vec<i64>, Vec<Timestamp>) = guilty.iter().copied().unzip();
-    prepared
-        .execute(
-            transaction,
-            "INSERT INTO evaluation_interest (kind, subject) SELECT DISTINCT 1, k FROM unnest($1::int8[]) AS u (k) \
-             ORDER BY k ON CONFLICT DO NOTHING",
-            &[&keys],
-        )
-        .await?;
-    prepared
-        .execute(
-            transaction,
-            "INSERT INTO evaluation_task (kind, subject, from_at, to_at) SELECT 1, k, min(at), max(at) \
-             FROM unnest($1::int8[], $2::timestamptz[]) AS u (k, at) GROUP BY k",
-            &[&keys, &at],
-        )
-        .await
-}
-
-async fn update_book(
-    transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
-    holder: &str,
-    sources: &[String],
-    tallies: &[Tally],
-) -> Result<(), tokio_postgres::Error> {
-    for (source, tally) in sources.iter().zip(tallies).filter(|(_, tally)| **tally != Tally::default()) {
-        let numbers = [tally.messages, tally.decoded, tally.stored, tally.duplicate, tally.conflict, tally.quarantined]
-            .map(|n| n as i64);
-        let [messages, decoded, stored, duplicate, conflict, quarantined] = &numbers;
-        prepared
-            .execute(
-                transaction,
-                "INSERT INTO book AS b VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (holder, source) DO UPDATE SET \
-                 messages = b.messages + $3, decoded = b.decoded + $4, stored = b.stored + $5, \
-                 duplicate = b.duplicate + $6, conflict = b.conflict + $7, quarantined = b.quarantined + $8",
-                &[&holder, source, messages, decoded, stored, duplicate, conflict, quarantined],
-            )
-            .await?;
-    }
-    Ok(())
 }

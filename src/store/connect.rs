@@ -90,6 +90,15 @@ impl Connector {
         Ok(client)
     }
 
+    /// Connects for somebody whose every statement asks for a few keys among many rows, and sets plans that use the indexes:
+    /// on tables that grew since they were last analysed the planner reads all of them, and a prepared statement keeps
+    /// that plan.
+    pub async fn connect_by_key(&self, name: &str) -> Result<Client, ConnectError> {
+        let client = self.connect(name).await?;
+        client.batch_execute(BY_KEY).await.map_err(ConnectError::Session)?;
+        Ok(client)
+    }
+
     /// Connects with `on_message` called for notifications and notices.
     pub async fn open(
         &self,
@@ -117,18 +126,37 @@ impl Connector {
     /// # Cancel safety
     /// Dropping the future leaves at most a connection attempt behind, which the server ends.
     pub async fn connect_patiently(&self, name: &str, cancel: &CancellationToken) -> Option<Client> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        loop {
-            match cancel.run_until_cancelled(self.connect(name)).await? {
-                Ok(client) => return Some(client),
-                Err(error) => {
-                    tracing::warn!(task = name, error = %error, "the database is away; trying again");
-                    cancel.run_until_cancelled(backoff.wait()).await?;
-                }
+        patiently(name, cancel, || self.connect(name)).await
+    }
+
+    /// [`Self::connect_patiently`] for somebody who only ever asks by key: see `connect_by_key`.
+    pub async fn connect_by_key_patiently(&self, name: &str, cancel: &CancellationToken) -> Option<Client> {
+        patiently(name, cancel, || self.connect_by_key(name)).await
+    }
+}
+
+async fn patiently<Connecting>(
+    name: &str,
+    cancel: &CancellationToken,
+    connect: impl Fn() -> Connecting,
+) -> Option<Client>
+where
+    Connecting: Future<Output = Result<Client, ConnectError>>,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    loop {
+        match cancel.run_until_cancelled(connect()).await? {
+            Ok(client) => return Some(client),
+            Err(error) => {
+                tracing::warn!(task = name, error = %error, "the database is away; trying again");
+                cancel.run_until_cancelled(backoff.wait()).await?;
             }
         }
     }
 }
+
+/// What `connect_by_key` sets.
+pub const BY_KEY: &str = "SET enable_seqscan = off";
 
 /// Polls a connection until it ends. Its error is the only place that names the cause of a loss.
 fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, on_message: impl Fn(AsyncMessage) + Send + 'static)

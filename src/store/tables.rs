@@ -152,19 +152,19 @@ impl KeyedTable {
         )
     }
 
-    /// For every staged row whose key is stored: its number, and whether the stored content is the same. Hypertables are
-    /// bounded by `$1..=$2`, the batch's own span of time, so that no other chunk is opened.
+    /// For each of the staged rows `$1` whose key is stored: its number, and whether the stored content is the same.
+    /// Hypertables are bounded by `$2..=$3`, the batch's own span of time, so that no other chunk is opened; in the plain
+    /// table OFFSET 0 keeps the planner, which knows nothing of a staging table, from anything but a look by key.
     pub fn compare(&self) -> String {
+        let (name, stage) = (self.name, self.stage());
         let on_key = self.key.iter().map(|k| format!("s.{k} = t.{k}")).collect::<Vec<_>>().join(" AND ");
-        let bounds = match self.time {
-            Some(time) => format!(" AND t.{time} BETWEEN $1 AND $2"),
-            None => String::new(),
+        let stored = match self.time {
+            Some(time) => format!("JOIN {name} t ON {on_key} AND t.{time} BETWEEN $2 AND $3"),
+            None => {
+                format!("CROSS JOIN LATERAL (SELECT t.content_hash FROM {name} t WHERE {on_key} OFFSET 0) AS t")
+            }
         };
-        format!(
-            "SELECT s.row_no, s.content_hash = t.content_hash FROM {} s JOIN {} t ON {on_key}{bounds}",
-            self.stage(),
-            self.name
-        )
+        format!("SELECT s.row_no, s.content_hash = t.content_hash FROM {stage} s {stored} WHERE s.row_no = ANY($1)")
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Meters {
     pub evaluation_seconds: Histogram,
     /// Seconds from an event's creation to its being readable.
     pub event_publish_seconds: Histogram,
+    /// Seconds from handing a batch of events to Kafka to its commit.
+    pub kafka_transaction_seconds: Histogram,
     database_errors: [Counter; 3],
     kafka_errors: [Counter; 3],
 }
@@ -55,6 +57,7 @@ impl Meters {
             ack_seconds: histogram!(name::ACK_SECONDS),
             evaluation_seconds: histogram!(name::EVALUATION_SECONDS),
             event_publish_seconds: histogram!(name::EVENT_PUBLISH_SECONDS),
+            kafka_transaction_seconds: histogram!(name::KAFKA_TRANSACTION_SECONDS),
             database_errors: ErrorClass::ALL.map(|class| counter!(name::DATABASE_ERRORS, "class" => class.name())),
             kafka_errors: ErrorClass::ALL.map(|class| counter!(name::KAFKA_ERRORS, "class" => class.name())),
         }

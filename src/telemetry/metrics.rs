@@ -67,6 +67,7 @@ pub const OUTBOX_UNSENT: &str = "dieselwatch_outbox_unsent_events";
 pub const RELAY_LAG_SECONDS: &str = "dieselwatch_relay_lag_seconds";
 pub const EVENTS_PUBLISHED: &str = "dieselwatch_events_published_total";
 pub const EVENT_PUBLISH_SECONDS: &str = "dieselwatch_event_publish_seconds";
+pub const KAFKA_TRANSACTION_SECONDS: &str = "dieselwatch_kafka_transaction_seconds";
 pub const KAFKA_ERRORS: &str = "dieselwatch_kafka_errors_total";
 
 // HTTP and the process.
@@ -169,6 +170,7 @@ pub const TABLE: &[Metric] = &[
     gauge(RELAY_LAG_SECONDS, &[], "Age of the oldest event that is not out yet"),
     counter(EVENTS_PUBLISHED, &["topic"], "Events put out, to Kafka or for HTTP"),
     histogram(EVENT_PUBLISH_SECONDS, SECONDS, "Time from an event's creation to its being readable"),
+    histogram(KAFKA_TRANSACTION_SECONDS, SECONDS, "Time from handing a batch of events to Kafka to its commit"),
     counter(KAFKA_ERRORS, &["class"], "Failed Kafka operations by what is done about them"),
     counter(HTTP_RESPONSES, &["class"], "HTTP responses by class of status"),
     gauge(HTTP_STREAMS, &[], "Open server-sent event streams"),

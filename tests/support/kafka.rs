@@ -30,7 +30,17 @@ pub struct Kafka {
     folder: TempDir,
     jars: PathBuf,
     port: u16,
+    machine: Machine,
     child: KeptChild,
+}
+
+/// How Java runs the broker.
+#[derive(Clone, Copy, Debug)]
+enum Machine {
+    /// For a short life: the second compiler costs more processor time than it saves.
+    Short,
+    /// As its own start script does it, for a broker that is measured once it is warm.
+    Lasting,
 }
 
 /// A record as tests look at it.
@@ -59,9 +69,18 @@ impl Kafka {
 
     /// A broker of the test's own; `None` where Java or Maven is missing.
     pub async fn start() -> Option<Self> {
+        Self::start_on(Machine::Short).await
+    }
+
+    /// A broker that runs as in production: slow until Java has compiled what is hot, which takes half a minute of load.
+    pub async fn start_lasting() -> Option<Self> {
+        Self::start_on(Machine::Lasting).await
+    }
+
+    async fn start_on(machine: Machine) -> Option<Self> {
         let jars = JARS.get_or_init(jars).await.clone()?;
         for _ in 0..PORT_TRIES {
-            let kafka = Self::attempt(&jars);
+            let kafka = Self::attempt(&jars, machine);
             if kafka.ready().await {
                 return Some(kafka);
             }
@@ -70,18 +89,18 @@ impl Kafka {
         panic!("Kafka does not start");
     }
 
-    fn attempt(jars: &Path) -> Self {
+    fn attempt(jars: &Path, machine: Machine) -> Self {
         let folder = super::scratch();
         let (port, controller) = (super::free_port(), super::free_port());
         std::fs::write(folder.path().join("server.properties"), properties(&folder, port, controller)).unwrap();
-        let format = java(jars, &folder, "kafka.tools.StorageTool")
+        let format = java(jars, &folder, Machine::Short, "kafka.tools.StorageTool")
             .args(["format", "--cluster-id", "ZGllc2Vsd2F0Y2gtdGVzdA", "--config"])
             .arg(folder.path().join("server.properties"))
             .output()
             .unwrap();
         assert!(format.status.success(), "format: {}", String::from_utf8_lossy(&format.stderr));
-        let child = spawn(jars, &folder);
-        Self { folder, jars: jars.to_owned(), port, child }
+        let child = spawn(jars, &folder, machine);
+        Self { folder, jars: jars.to_owned(), port, machine, child }
     }
 
     /// As the key `kafka.brokers` takes it.
@@ -106,7 +125,7 @@ impl Kafka {
 
     /// Starts it again on the same port with the same logs.
     pub async fn start_again(&mut self) {
-        self.child = spawn(&self.jars, &self.folder);
+        self.child = spawn(&self.jars, &self.folder, self.machine);
         assert!(self.ready().await, "Kafka does not start again: {}", self.log());
     }
 
@@ -243,18 +262,21 @@ async fn jars() -> Option<PathBuf> {
     }
 }
 
-fn spawn(jars: &Path, folder: &TempDir) -> KeptChild {
+fn spawn(jars: &Path, folder: &TempDir, machine: Machine) -> KeptChild {
     let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
-    let mut command = java(jars, folder, "kafka.Kafka");
+    let mut command = java(jars, folder, machine, "kafka.Kafka");
     command.arg(folder.path().join("server.properties"));
     command.stdout(log.try_clone().unwrap()).stderr(log);
     KeptChild::spawn(command, libc::SIGKILL).unwrap()
 }
 
-fn java(jars: &Path, folder: &TempDir, class: &str) -> Command {
+fn java(jars: &Path, folder: &TempDir, machine: Machine, class: &str) -> Command {
     let mut command = Command::new("java");
-    // The second compiler costs more processor time in a short life than it saves.
-    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+    match machine {
+        Machine::Short => command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]),
+        Machine::Lasting => command.args(["-Xmx1g", "-Xms1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]),
+    };
+    command.arg("-cp");
     command.arg(format!("{}/*", jars.display())).arg(class);
     command.stdin(Stdio::null()).current_dir(folder.path());
     command

@@ -12,13 +12,15 @@ use crate::{
         reconcile::{self, Change, Desired},
         vehicle,
     },
-    pipeline::assemble::reading_name,
+    pipeline::passage::reading_name,
     reading::{PlateKey, Timestamp},
+    store::prepared::Prepared,
 };
 
 /// Reconciles the findings of each plate for the days that its tasks touch.
 pub async fn evaluate(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     plates: &[(i64, (Timestamp, Timestamp))],
     rule: &Rule,
 ) -> Result<Vec<Change>, tokio_postgres::Error> {
@@ -26,12 +28,12 @@ pub async fn evaluate(
     for (key, (from, to)) in plates {
         let Some(key) = PlateKey::from_i64(*key) else { continue };
         let (first, last) = (from.china_day(), to.china_day());
-        let (sightings, places) = load(transaction, key, first, last, rule).await?;
+        let (sightings, places) = load(transaction, prepared, key, first, last, rule).await?;
         let mut pairs = pairs(&sightings, rule);
         pairs.retain(|pair| (first..=last).contains(&pair.later.passed_at.china_day()));
         let desired = Desired { made: findings(key, &pairs, rule), maker_of: vec![CLONE_RULE], ..Desired::default() };
         let subject = key.to_string();
-        let mut existing = reconcile::existing(transaction, std::slice::from_ref(&subject)).await?;
+        let mut existing = reconcile::existing(transaction, prepared, std::slice::from_ref(&subject)).await?;
         let mut existing = existing.remove(&subject).unwrap_or_default();
         // Other rules are other evaluations' business, and other days were not looked at.
         let is_of_the_days = |to: Timestamp| (first..=last).contains(&to.china_day());
@@ -42,7 +44,7 @@ pub async fn evaluate(
         for finding in found.iter_mut().filter_map(Change::finding_in_force) {
             let kept = kept.get(&finding.id);
             finding.evidence.retain(|evidence| !kept.is_some_and(|kept| kept.contains(&evidence.reading)));
-            finding.evidence = vehicle::evidence(transaction, finding, &places).await?;
+            finding.evidence = vehicle::evidence(transaction, prepared, finding, &places).await?;
         }
         changes.extend(found);
     }
@@ -52,6 +54,7 @@ pub async fn evaluate(
 /// Every sighting that a pair of these days may be made of, and where its raw payload lies.
 async fn load(
     transaction: &Transaction<'_>,
+    prepared: &mut Prepared,
     key: PlateKey,
     first: NaiveDate,
     last: NaiveDate,
@@ -60,8 +63,9 @@ async fn load(
     let midnight = |day: NaiveDate| Timestamp::from_china_naive(day.and_time(chrono::NaiveTime::MIN));
     let from = midnight(first).plus_seconds(-i64::from(rule.window_seconds));
     let to = midnight(last).plus_seconds(86_400);
-    let rows = transaction
+    let rows = prepared
         .query(
+            transaction,
             "SELECT k.station, k.record_id, k.passed_at, k.lon, k.lat, s.station_id, s.kind, s.longitude, s.latitude \
              FROM passage_key k JOIN current_stations s ON s.id = k.station \
              WHERE k.plate_key = $1 AND k.passed_at >= $2 AND k.passed_at < $3",

@@ -49,7 +49,7 @@ pub struct Swept {
 /// Works until cancelled; `on_tasks` is called after a commit that left evaluation tasks.
 pub async fn run(connector: Connector, rule: Rule, on_tasks: impl Fn(), cancel: CancellationToken) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-    while let Some(mut client) = connector.connect_patiently("sweep", &cancel).await {
+    while let Some(mut client) = connector.connect_by_key_patiently("sweep", &cancel).await {
         let failed = loop {
             let swept = match step(&mut client, &rule).await {
                 Ok(swept) => swept,

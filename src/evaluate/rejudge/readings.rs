@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
 use super::{Span, change::Compared};
-use crate::{evaluate::reconcile::Change, reading::Timestamp, store::commit::review_json};
+use crate::{evaluate::reconcile::Change, reading::Timestamp, store::findings::review_json};
 
 /// A stored reading.
 pub struct Stored {

@@ -12,7 +12,7 @@ use super::{
     window_of,
 };
 use crate::{
-    judge::{TerminalTable, terminal_table::AlarmRule},
+    judge::{REGISTER_CONTRADICTORY, TerminalTable, terminal_table::AlarmRule},
     reading::Timestamp,
 };
 
@@ -50,7 +50,9 @@ pub fn nox_specific(windows: &[Window], fleet: &Fleet, table: &TerminalTable) ->
     let known = json!({
         "reference_torque_nm": torque_nm, "emission_stage": fleet.stage, "limit_g_kwh": limit_g_kwh,
     });
-    found.iter().map(|run| by_windows(AlarmRule::NoxSpecific, run, "nox_g_kwh", known.clone())).collect()
+    let why_review = fleet.contradictory.then_some(REGISTER_CONTRADICTORY);
+    let alarm = |run| Alarm { why_review, ..by_windows(AlarmRule::NoxSpecific, run, "nox_g_kwh", known.clone()) };
+    found.iter().map(alarm).collect()
 }
 
 /// The limit of the vehicle's stage, where the table has one.

@@ -20,6 +20,8 @@ pub struct Fleet {
     pub reference_torque_nm: Option<u16>,
     /// 0..=6
     pub stage: Option<u8>,
+    /// The register's rows about the vehicle contradict each other or themselves, so torque and stage are in doubt.
+    pub contradictory: bool,
 }
 
 /// A roadside unit saw the vehicle.

@@ -300,6 +300,7 @@ impl Evaluation<'_> {
                 EmissionStage::National(stage) => Some(stage),
                 EmissionStage::ZeroEmission => None,
             }),
+            contradictory: vehicle.is_some_and(|vehicle| vehicle.contradictory),
         };
         let known = Known { before, windows, after, fleet, passages: &passages, resent: &resent, as_of: self.as_of };
         let day = day::day(&known, table);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     finding::Evidence,
-    pipeline::assemble::reading_name,
+    pipeline::passage::reading_name,
     reading::{DeviceId, Timestamp},
     store::prepared::Prepared,
 };

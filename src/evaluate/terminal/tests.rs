@@ -107,7 +107,7 @@ fn only(alarms: Vec<Alarm>) -> Alarm {
 
 #[test]
 fn a_healthy_day_raises_nothing() {
-    let fleet = Fleet { reference_torque_nm: Some(2000), stage: Some(6) };
+    let fleet = Fleet { reference_torque_nm: Some(2000), stage: Some(6), ..Fleet::default() };
     let day = decided(&drive(0..14_400, |_, _| {}), &packets(0..14_400), fleet, &[]);
     assert_eq!(day.alarms, [], "specific NOx is about 0.4 g/kWh");
     assert_eq!((day.records, day.count.seen, day.count.missing), (14_400, 1440, Some(0)));
@@ -154,17 +154,19 @@ fn specific_nox_by_hand() {
     };
     let records = drive(0..1800, constant);
     let of = |fleet| decided(&records, &[], fleet, &[]);
-    let found = of(Fleet { reference_torque_nm: Some(2000), stage: Some(6) });
+    let found = of(Fleet { reference_torque_nm: Some(2000), stage: Some(6), ..Fleet::default() });
     // 500 ppm x 0.001587 x (500 + 30 x 0.835) kg/h = 416.627 g/h; 40 % x 2000 N·m x 1500 / 9549 = 125.667 kW.
     let alarm = only(found.alarms);
     assert_eq!(alarm.rule, AlarmRule::NoxSpecific);
-    assert_eq!(alarm.content["peak"]["nox_g_kwh"], 3.315);
+    assert_eq!((&alarm.content["peak"]["nox_g_kwh"], alarm.why_review), (&Value::from(3.315), None));
+    let doubted = of(Fleet { reference_torque_nm: Some(2000), stage: Some(6), contradictory: true });
+    assert_eq!(only(doubted.alarms).why_review, Some("register_contradictory"), "torque and stage are the register's");
     // A bigger engine does more work with the same exhaust.
-    assert!(of(Fleet { reference_torque_nm: Some(10_000), stage: Some(6) }).alarms.is_empty());
-    let unknown = of(Fleet { reference_torque_nm: None, stage: Some(6) });
+    assert!(of(Fleet { reference_torque_nm: Some(10_000), stage: Some(6), ..Fleet::default() }).alarms.is_empty());
+    let unknown = of(Fleet { reference_torque_nm: None, stage: Some(6), ..Fleet::default() });
     assert_eq!(unknown.alarms, [], "without torque there is neither accusation nor acquittal");
     assert_eq!(unknown.undetermined, ["nox_specific: reference torque unknown"]);
-    let old = of(Fleet { reference_torque_nm: Some(2000), stage: Some(3) });
+    let old = of(Fleet { reference_torque_nm: Some(2000), stage: Some(3), ..Fleet::default() });
     assert_eq!((old.alarms.len(), old.undetermined), (0, vec!["nox_specific: no limit for the emission stage"]));
 }
 

@@ -1,0 +1,257 @@
+//! From a passage to rows: its key, its wide row, the tasks and findings it leads to.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
+
+use super::assemble::{Assembler, Place, flag};
+use crate::{
+    config::Source,
+    decode::remote_sensing,
+    evaluate::terminal::window_of,
+    finding::Evidence,
+    judge::{self, Outcome, Pollutant, RuleBook, Verdict, terminal_table::AlarmRule},
+    reading::{passage::Passage, validate},
+    store::{
+        batch::{Batch, Judged, Origin, OwnedFinding, RowRef, Table, TerminalTask, VehicleTask},
+        tables::{PASSAGE_COLUMNS, PASSAGE_KEY},
+    },
+    vehicle::facts::{MatchKind, Vehicle, VehicleMatch},
+};
+
+impl Assembler {
+    /// Adds every passage of the message; returns how many it has.
+    pub(super) fn passages(&self, at: &Place<'_>, batch: &mut Batch) -> usize {
+        let message = at.message;
+        let elements = match remote_sensing::decode_mapped(&message.payload, at.source.mapping.as_deref()) {
+            Ok(elements) => elements,
+            Err(refusal) => {
+                self.put_aside_at(message, 0, message.payload.clone(), refusal, &at.elements, batch);
+                return 1;
+            }
+        };
+        let count = elements.len();
+        let elements: SmallVec<[_; 1]> = elements.filter(|element| at.elements.contains(&element.index)).collect();
+        if elements.len() > 1 {
+            let read = elements.iter().filter_map(|element| element.passage.as_ref().ok()?.plate_key());
+            read.for_each(|key| at.knowledge.registry.ask_ahead(key));
+        }
+        for element in elements {
+            let raw = message.payload.slice_ref(element.raw);
+            let (past, future) = (at.source.plausible_past_days, at.source.plausible_future_minutes);
+            let checked = element.passage.and_then(|passage| {
+                validate::identity(&message.device, passage.station_id.as_str())?;
+                validate::time_plausible(passage.passed_at, message.received_at, past, future)?;
+                Ok(passage)
+            });
+            match checked {
+                Ok(passage) => self.passage(at, element.index, raw, &passage, element.unknown_fields, batch),
+                Err(refusal) => self.put_aside_at(message, element.index, raw, refusal, &at.elements, batch),
+            }
+        }
+        count
+    }
+
+    fn passage(
+        &self,
+        at: &Place<'_>,
+        element: usize,
+        raw: Bytes,
+        passage: &Passage,
+        unknown_fields: u32,
+        batch: &mut Batch,
+    ) {
+        let message = at.message;
+        let key = passage.plate_key();
+        let matched = match key {
+            Some(key) => at.knowledge.identify(key, passage.passed_at, &self.rules.settings.plates.suspected_lists),
+            None => no_match(),
+        };
+        let registered = at.knowledge.stations.find(&message.device);
+        let station = registered.map(judge::StationFacts::of);
+        let age = message.received_at.micros_since(passage.passed_at);
+        let live = !message.replayed && age <= i64::from(self.rules.settings.live_seconds) * 1_000_000;
+        let surroundings = at.knowledge.surroundings(passage, registered, Some(message.received_at));
+        let judgement = judge::passage_amid(passage, &matched, station.as_ref(), &surroundings, &self.rules, live);
+
+        let table = &mut batch.keyed[Table::Passage as usize];
+        let owner = RowRef { table: Table::Passage, row: table.rows.len() as u32 };
+        let outcomes = outcomes(&judgement.verdict);
+        let mut row = table.rows.row(PASSAGE_KEY.width());
+        row.int4(at.numbered.id);
+        row.text(passage.record_id.as_str());
+        row.time(passage.passed_at);
+        match key {
+            Some(key) => row.int8(key.as_i64()),
+            None => row.null(),
+        }
+        row.int8(passage.content_hash() as i64);
+        match passage.lane {
+            Some(lane) => row.int2(lane),
+            None => row.null(),
+        }
+        row.int2(outcomes);
+        row.float8(passage.longitude);
+        row.float8(passage.latitude);
+        drop(row);
+        table.origins.push(Origin {
+            source: message.source,
+            message: (batch.messages.len() - 1) as u32,
+            element: element as i32,
+            raw: raw.clone(),
+        });
+
+        batch.judged.push(Judged {
+            verdict: judgement.verdict.outcome as i16,
+            outcomes,
+            content_hash: passage.content_hash() as i64,
+        });
+
+        let mut flags = 0;
+        flags |= if at.numbered.known { 0 } else { flag::UNKNOWN_DEVICE };
+        flags |= if key.is_none() { flag::UNREAD_PLATE } else { 0 };
+        flags |= if unknown_fields > 0 { flag::UNKNOWN_FIELDS } else { 0 };
+        flags |= if live { 0 } else { flag::NOT_LIVE };
+        flags |= suspicions(passage, &matched, &judgement.verdict, &self.rules);
+        wide_row(batch, at, passage, &judgement.verdict, outcomes, flags, &raw);
+
+        if let Some(key) = key {
+            batch.vehicle_tasks.push(VehicleTask {
+                owner,
+                plate_key: key.as_i64(),
+                station: at.numbered.id,
+                at: passage.passed_at,
+                raises_interest: !judgement.findings.is_empty() || judgement.verdict.outcome == Outcome::OverLimit,
+            });
+        }
+        self.terminals_of(at, owner, passage, matched.vehicle.as_ref(), batch);
+        for mut finding in judgement.findings {
+            let reading = reading_name(passage.station_id.as_str(), passage.record_id.as_str());
+            finding.evidence.push(Evidence { reading, raw: raw.clone() });
+            batch.findings.push(OwnedFinding { owner, finding });
+        }
+    }
+}
+
+impl Assembler {
+    /// Leaves a task for each terminal of the vehicle seen: whether it was silent is known when it may resend no more.
+    fn terminals_of(
+        &self,
+        at: &Place<'_>,
+        owner: RowRef,
+        passage: &Passage,
+        vehicle: Option<&Vehicle>,
+        batch: &mut Batch,
+    ) {
+        let Some(key) = passage.plate_key().filter(|_| self.rules.terminal.is_on(AlarmRule::Silence)) else { return };
+        let settles = (self.rules.terminal.numbers.silence.settle_hours * 3600.0) as i64;
+        for device in at.knowledge.devices.of_vehicle(key, vehicle.and_then(|vehicle| vehicle.vin)) {
+            batch.terminal_tasks.push(TerminalTask {
+                owner,
+                device,
+                window: window_of(passage.passed_at),
+                sent_in: None,
+                instant: None,
+                not_before: passage.passed_at.plus_seconds(settles),
+            });
+        }
+    }
+}
+
+/// What stands in the flags of a vehicle that is not simply known.
+fn suspicions(passage: &Passage, matched: &VehicleMatch, verdict: &Verdict, rules: &RuleBook) -> i32 {
+    let not_local = judge::origin::is_local(passage, matched, rules) == Some(false);
+    let misread = matches!(matched.kind, MatchKind::Suspected(_));
+    [
+        (not_local, flag::NOT_LOCAL),
+        (misread, flag::SUSPECTED_PLATE),
+        (verdict.suspicion.is_some(), flag::SUSPECTED_DIESEL),
+    ]
+    .iter()
+    .fold(0, |flags, &(set, flag)| if set { flags | flag } else { flags })
+}
+
+fn no_match() -> VehicleMatch {
+    VehicleMatch { kind: MatchKind::None, vehicle: None, lists: SmallVec::new(), registry_version: 0 }
+}
+
+/// The bytes of one passage of a message.
+pub(super) fn element_bytes(source: &Source, payload: &Bytes, element: usize) -> Bytes {
+    let elements = remote_sensing::decode_mapped(payload, source.mapping.as_deref());
+    let found = elements.ok().and_then(|mut elements| elements.nth(element));
+    found.map_or_else(|| payload.clone(), |element| payload.slice_ref(element.raw))
+}
+
+/// What each pollutant's test came to, two bits each: see `passage_key.outcomes`.
+fn outcomes(verdict: &Verdict) -> i16 {
+    verdict.pollutants.iter().fold(0, |bits, tested| {
+        let code = match tested.outcome {
+            Outcome::Pass => 1,
+            Outcome::OverLimit => 2,
+            Outcome::Invalid | Outcome::NotApplicable | Outcome::Undetermined => 0,
+        };
+        bits | code << (2 * tested.pollutant as u8)
+    })
+}
+
+/// Takes back one test from `passage_key.outcomes`: over, not over, or no valid test.
+pub fn outcome_of(outcomes: i16, pollutant: Pollutant) -> Option<bool> {
+    match (outcomes >> (2 * pollutant as u8)) & 3 {
+        1 => Some(false),
+        2 => Some(true),
+        _ => None,
+    }
+}
+
+/// How evidence names a passage.
+pub fn reading_name(station: &str, record: &str) -> String {
+    format!("passage {station}/{record}")
+}
+
+fn wide_row(
+    batch: &mut Batch,
+    at: &Place<'_>,
+    passage: &Passage,
+    verdict: &Verdict,
+    outcomes: i16,
+    flags: i32,
+    raw: &Bytes,
+) {
+    let mut row = batch.passages.row(PASSAGE_COLUMNS.len() as i16);
+    row.time(passage.passed_at);
+    row.int4(at.numbered.id);
+    row.text(passage.record_id.as_str());
+    match passage.plate_key() {
+        Some(key) => {
+            let mut text = [0; 24];
+            row.text(key.plate().encode(&mut text));
+        }
+        None => row.null(),
+    }
+    row.int2(passage.plate_color as i16);
+    match passage.plate_key() {
+        Some(key) => row.int8(key.as_i64()),
+        None => row.null(),
+    }
+    row.int2(verdict.outcome as i16);
+    row.int2(outcomes);
+    match passage.lane {
+        Some(lane) => row.int2(lane),
+        None => row.null(),
+    }
+    row.real(passage.plate_confidence);
+    row.real(passage.speed_kmh);
+    row.real(passage.acceleration_ms2);
+    row.real(passage.vsp_kwt);
+    row.real(passage.co2_pct);
+    row.real(passage.co_pct);
+    row.real(passage.hc_ppm);
+    row.real(passage.no_ppm);
+    row.real(passage.opacity_pct);
+    row.real(passage.opacity_k_m1);
+    row.real(passage.ringelmann);
+    row.int4(flags);
+    row.time(at.message.received_at);
+    row.bytea(&Sha256::digest(raw));
+    row.bytea(raw);
+}
