@@ -26,7 +26,6 @@ use dieselwatch::{
     store::{
         batch::{Batch, Table, Tally},
         commit::{Committed, Committer},
-        connect::BY_KEY,
         error::{Class, class_of},
         rows::CopyRows,
         tables::{PASSAGE_KEY, copy_passage},
@@ -252,9 +251,7 @@ async fn committed(url: &str, batches: &[Batch], connections: usize) -> anyhow::
     let rows: usize = batches.iter().map(Batch::readings).sum();
     let started = Instant::now();
     let tallies = try_join_all((0..connections).map(async |first| {
-        let client = support::connect(url).await?;
-        client.batch_execute(BY_KEY).await?;
-        let mut committer = Committer::new(client, format!("bench-{first}"), sources.clone());
+        let mut committer = Committer::new(support::connect(url).await?, format!("bench-{first}"), sources.clone());
         let mut tallies = Vec::new();
         for batch in batches.iter().skip(first).step_by(connections) {
             tallies.extend(again(&mut committer, batch).await?.tallies);

@@ -95,6 +95,7 @@ impl App {
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen on http.listen = {}", config.http.listen))?;
+        warn_of_short_retention(&config);
         let sources = source_names(&config);
         let books = Arc::new(Books::new(sources.iter().map(String::as_str)));
         let metrics = telemetry::metrics::install(Arc::clone(&books))?;
@@ -267,6 +268,19 @@ impl App {
     /// The metrics in Prometheus' text form.
     pub fn metrics(&self) -> String {
         self.metrics.render()
+    }
+}
+
+/// A window wider than the retention is meant for old frames, and those would be gone with the next clean-up.
+fn warn_of_short_retention(config: &Config) {
+    let kept = config.retention.readings_days;
+    for source in config.source.iter().filter(|source| source.plausible_past_days > kept) {
+        tracing::warn!(
+            source = source.name,
+            plausible_past_days = source.plausible_past_days,
+            readings_days = kept,
+            "takes readings that are past their retention: they are deleted soon after they are stored"
+        );
     }
 }
 

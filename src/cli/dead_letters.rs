@@ -164,7 +164,7 @@ async fn run_replay(args: &Replay) -> anyhow::Result<Exit> {
     let client = connector.connect("dead-letters").await?;
     let assembler = app::assembler(&config, &connector).await?;
     let sources = app::source_names(&config);
-    let mut committer = Committer::new(connector.connect_by_key("replay").await?, "replay".into(), sources.clone());
+    let mut committer = Committer::new(connector.connect("replay").await?, "replay".into(), sources.clone());
     let (mut taken, mut refused, mut after) = (0, 0, 0);
     loop {
         let letters = dead_letters::list(&client, &filter, after, 500).await.map_err(explain)?;

@@ -258,7 +258,7 @@ impl Writer {
         if self.committer.as_ref().is_some_and(|committer| !committer.is_closed()) {
             return Some(());
         }
-        let client = self.shared.connector.connect_by_key_patiently(&self.name, &self.abandon).await?;
+        let client = self.shared.connector.connect_patiently(&self.name, &self.abandon).await?;
         let mut committer = Committer::new(client, self.name.clone(), self.shared.sources.clone());
         if self.was_connected {
             committer.expect_duplicates();

@@ -60,7 +60,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = %error, reason, "librdkafka reports an error");
+        note(&error, reason);
     }
 }
 
@@ -77,6 +77,11 @@ impl ProducerContext for Deliveries {
 }
 
 /// librdkafka repeats itself with every attempt while brokers are away; the relay says it once, as a warning.
-fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     tracing::debug!(level = ?level, facility, message, "librdkafka");
+}
+
+/// Every error that matters comes back from a call as well.
+pub(super) fn note(error: &KafkaError, reason: &str) {
+    tracing::debug!(error = %error, reason, "librdkafka reports an error");
 }

@@ -13,12 +13,13 @@ use std::{
 };
 
 use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
+    ClientContext, Message as _, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{ASK, Fault, Settings, own_position};
+use super::{ASK, Fault, Settings, deliveries, own_position};
 use crate::publish::{
     event::Topic,
     outbox::{Ends, Progress, State},
@@ -27,10 +28,26 @@ use crate::publish::{
 /// Longest wait for transactions of other producers to end, and for the next record while reading.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// librdkafka reports the end of a partition as an error of the client, and rdkafka would log it as one; it is what is looked
+/// for here.
+struct Reader;
+
+impl ClientContext for Reader {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        deliveries::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        deliveries::note(&error, reason);
+    }
+}
+
+impl ConsumerContext for Reader {}
+
 /// The highest position of ours that is committed (at least the one the database knows of), and where partitions end.
 pub(super) fn read(settings: &Settings, topics: &[(Topic, Vec<i32>)], state: &State) -> Result<Progress, Fault> {
-    let consumer = |isolation| -> Result<BaseConsumer, Fault> {
-        settings.consumer(isolation).create().map_err(Fault::kafka("make a consumer"))
+    let consumer = |isolation| -> Result<BaseConsumer<Reader>, Fault> {
+        settings.consumer(isolation).create_with_context(Reader).map_err(Fault::kafka("make a consumer"))
     };
     // Two views, because a read-committed client is told that a partition ends where the first open transaction begins.
     let everything = consumer("read_uncommitted")?;
@@ -70,12 +87,12 @@ struct Span {
     to: i64,
 }
 
-fn ends(consumer: &BaseConsumer, topic: Topic, partition: i32) -> Result<(i64, i64), Fault> {
+fn ends(consumer: &BaseConsumer<Reader>, topic: Topic, partition: i32) -> Result<(i64, i64), Fault> {
     consumer.fetch_watermarks(topic.name(), partition, ASK).map_err(Fault::kafka("ask where a partition ends"))
 }
 
 /// Waits until no open transaction hides a part of the span. Ours are over; those of others end on their own.
-fn wait_stable(committed: &BaseConsumer, topic: Topic, span: &Span) -> Result<(), Fault> {
+fn wait_stable(committed: &BaseConsumer<Reader>, topic: Topic, span: &Span) -> Result<(), Fault> {
     let deadline = Instant::now() + PATIENCE;
     while ends(committed, topic, span.partition)?.1 < span.to {
         if Instant::now() >= deadline {
@@ -88,7 +105,7 @@ fn wait_stable(committed: &BaseConsumer, topic: Topic, span: &Span) -> Result<()
 }
 
 /// Reads the spans and returns the highest position of ours in them.
-fn highest(consumer: &BaseConsumer, topic: Topic, spans: &[Span], state: &State) -> Result<Option<i64>, Fault> {
+fn highest(consumer: &BaseConsumer<Reader>, topic: Topic, spans: &[Span], state: &State) -> Result<Option<i64>, Fault> {
     let mut assignment = TopicPartitionList::new();
     for span in spans {
         assignment
