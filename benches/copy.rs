@@ -70,7 +70,7 @@ async fn run(rows: usize) -> anyhow::Result<()> {
     let batches = maker.batches(rows, None);
     let repeating = maker.batches(rows, Some(DUPLICATE_EVERY));
     let bytes: usize = batches.iter().map(Batch::size).sum();
-    println!("{rows} passages, {} bytes of COPY each, batches of {BATCH}, one connection", bytes / rows);
+    println!("{rows} passages, {} bytes of COPY each, batches of {BATCH}", bytes / rows);
 
     // The first round makes files and warms caches; only the second counts.
     let mut plain = 0.0;

@@ -20,6 +20,9 @@ use crate::{reading::Timestamp, telemetry::meters::ErrorClass};
 /// only catches what a crash between commit and nudge left behind.
 const POLL: Duration = Duration::from_millis(250);
 
+/// A transaction of Kafka's takes some milliseconds; rows wait for one that is under way no longer than this.
+const KAFKA_ANSWERS: Duration = Duration::from_millis(50);
+
 /// How often the backlog is counted for status and metrics.
 const SURVEY: Duration = Duration::from_secs(1);
 
@@ -124,9 +127,11 @@ impl Leader<'_> {
     }
 
     /// Whether rows may wait for their positions until Kafka has taken the batch under way: the step after it takes all that
-    /// came meanwhile. Under load that halves the steps, each a transaction of its own; with a backlog it would slow down.
+    /// came meanwhile, so that there are not more steps, each a transaction of its own, than batches. Not with a backlog, and
+    /// not for a Kafka that does not answer: HTTP and the streams of other replicas do not wait for it.
     fn may_wait(&self) -> bool {
-        self.link.is_busy() && !self.more && !self.shared.feed.has_readers()
+        let soon = self.link.busy_for().is_some_and(|time| time < KAFKA_ANSWERS);
+        soon && !self.more && !self.shared.feed.has_readers()
     }
 
     fn submit(&mut self) {

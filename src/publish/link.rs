@@ -99,9 +99,12 @@ impl Link {
         matches!(self.stage, Stage::Idle { .. })
     }
 
-    /// Whether a batch is under way.
-    pub fn is_busy(&self) -> bool {
-        matches!(self.stage, Stage::Busy { .. })
+    /// How long a batch has been under way.
+    pub fn busy_for(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Busy { since, .. } => Some(since.elapsed()),
+            _ => None,
+        }
     }
 
     /// Hands a batch over when idle; an empty one is nothing.

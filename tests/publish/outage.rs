@@ -44,8 +44,11 @@ async fn a_broker_that_goes_and_comes_gets_everything_once() {
             relay.nudge();
             number += 10;
         }
-        // Positions, and with them HTTP, do not wait for Kafka.
-        until(&relay, "positions", |s| s.last_position == i64::from(number)).await;
+        // Positions, and with them HTTP, do not wait for Kafka: they are there while the transaction still is under way, and not
+        // when it is given up.
+        let given = |s: &Status| s.last_position == i64::from(number);
+        let status = until(&relay, "positions", given).await;
+        assert_eq!(status.kafka, KafkaLink::Connected);
         assert!(relay.status().sent_position < i64::from(number));
         cluster.broker_up(-1).unwrap();
     }
