@@ -11,6 +11,7 @@ pub mod import;
 pub mod judge;
 pub mod migrate;
 pub mod openapi;
+mod progress;
 pub mod rejudge;
 pub mod schema;
 pub mod serve;
@@ -18,21 +19,7 @@ pub mod simulate;
 pub mod vehicle;
 pub mod warning;
 
-use std::path::Path;
-
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-use crate::{
-    config::Config,
-    vehicle::{
-        import::{apply::ReadSummary, offline},
-        knowledge::Knowledge,
-        lists::ListsBuilder,
-        registry::Registry,
-    },
-    zone::Datum,
-};
 
 pub use configured::ConfigArgs;
 pub use exit::{Exit, UsageError, report};
@@ -119,7 +106,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Decode(args) => decode_offline(&args),
-        Command::Judge(args) => judge_offline(&args),
+        Command::Judge(args) => judge::run(&args),
         Command::Import(args) => block_on(async move { Ok(Exit::from_code(import::run(&args).await)) }),
         Command::Warning(args) => warning::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
@@ -139,47 +126,6 @@ fn decode_offline(args: &decode::Args) -> anyhow::Result<Exit> {
         Ok(_) => Ok(Exit::Refused),
         Err(error @ decode::DecodeError::Open { .. }) => Err(UsageError(chain(&error)).into()),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Register and lists come from files instead of the database; everything else is what the service does.
-fn judge_offline(args: &judge::Args) -> anyhow::Result<Exit> {
-    let mut lists = ListsBuilder::default();
-    let registry = match &args.vehicles {
-        Some(path) => offline::vehicles(path).with_context(|| format!("read {}", path.display()))?.0,
-        None => Registry::default(),
-    };
-    for list in &args.lists {
-        offline::list(&list.name, &list.path, &mut lists).with_context(|| format!("read {}", list.path.display()))?;
-    }
-    let mut knowledge = Knowledge { registry: registry.into(), lists: lists.build().into(), ..Knowledge::default() };
-    if let Some(path) = &args.zones {
-        let (zones, read) = offline::zones(path, Datum::Wgs84).with_context(|| format!("read {}", path.display()))?;
-        whole(path, &read)?;
-        knowledge.zones = zones.into();
-    }
-    if let Some(path) = &args.stations {
-        let (stations, read) = offline::stations(path).with_context(|| format!("read {}", path.display()))?;
-        whole(path, &read)?;
-        knowledge.stations = stations.sited(&knowledge.zones).into();
-    }
-    if let Some(path) = &args.warnings {
-        knowledge.warnings = offline::warnings(path).map_err(|error| UsageError(chain(&error)))?.into();
-    }
-    let settings = Config::built_in()?.judge;
-    let that_matter = settings.plates.suspected_lists.clone();
-    match judge::run(args, settings, |key, at| knowledge.identify(key, at, &that_matter), &knowledge) {
-        Ok(summary) => Ok(Exit::from_code(summary.exit_code())),
-        Err(error) if error.exit_code() == Exit::Usage as u8 => Err(UsageError(chain(&error)).into()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A zone or a station left out would be one that nobody breaches, so a refused one ends the command with its reason.
-fn whole(path: &Path, read: &ReadSummary) -> Result<(), UsageError> {
-    match read.refusals.rows().first() {
-        None => Ok(()),
-        Some(refused) => Err(UsageError(format!("{}: entry {}: {}", path.display(), refused.row, refused.reason))),
     }
 }
 

@@ -4,7 +4,6 @@
 mod args;
 mod history;
 mod inspections;
-mod progress;
 mod report;
 
 use std::{fmt::Display, path::PathBuf};
@@ -12,6 +11,7 @@ use std::{fmt::Display, path::PathBuf};
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
+use super::progress::{self, Progress};
 use crate::{
     config::Problems,
     mapping::{Mapping, MappingError},
@@ -30,7 +30,6 @@ use crate::{
 };
 pub use args::{Args, What};
 pub use history::text as history_text;
-use progress::Progress;
 
 /// Why the command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +237,7 @@ async fn feed<E: Stored>(
     mut read: impl FnMut(&mut Refusals, &mut dyn FnMut(u64, E) -> bool) -> Result<u64, ImportError> + Send + 'static,
 ) -> Result<Outcome, ImportError> {
     let (sender, batches) = mpsc::channel::<Batch<E>>(BATCHES_AHEAD);
-    let mut progress = Progress::new(&request.dataset.to_string(), source.inspected.lines);
+    let mut progress = Progress::new(&request.dataset.to_string(), "rows", source.inspected.lines);
     let reading = blocking(move || {
         let mut refusals = Refusals::default();
         let mut batch = Vec::with_capacity(BATCH);

@@ -1,50 +1,41 @@
 //! `dieselwatch judge`: passages as JSONL in, verdicts as JSONL out, by the very functions the service uses.
 //!
 //! Lines are judged by as many threads as asked for and put back into the order of the input before anything is made of
-//! them together, so that neither the number of threads nor their luck shows. Output has the order of the input, and each verdict the episodes that hold once the whole input is read. So output
-//! begins when input ends; until then memory holds the finished lines, and the documents of those over a limit, which are
-//! the only ones an episode can still change.
+//! them together, so that neither the number of threads nor their luck shows. Output has the order of the input, and each
+//! verdict the episodes that hold once the whole input is read. So output begins when input ends; until then memory holds
+//! the finished lines, and the documents of those over a limit, which are the only ones an episode can still change.
 
+mod files;
 mod lines;
+mod work;
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter},
     num::NonZero,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Mutex, PoisonError, mpsc},
     thread,
 };
 
-use serde_json::json;
-use smallvec::SmallVec;
+use anyhow::Context as _;
 
-use lines::{Chunk, MAX_LINE_BYTES};
-
+use super::{Exit, UsageError, progress::Progress};
 use crate::{
-    config,
-    decode::remote_sensing,
-    evaluate::episode::{self, CONSECUTIVE_RULE, Tested},
-    fault::{Reason, Refusal},
-    judge::{
-        self, Pollutant, RuleBook, RuleBookError, StationFacts,
-        document::{EpisodeDocument, VerdictDocument},
-    },
-    reading::{PlateKey, RecordId, StationId, Timestamp, passage::Passage},
-    vehicle::{
-        facts::{MatchKind, VehicleMatch},
-        knowledge::Knowledge,
-    },
+    config::{self, Config},
+    judge::RuleBook,
+    zone::Datum,
 };
+use files::Files;
+use work::{Judge, judge_lines};
 
 /// Judge remote-sensing passages from a file or standard input, without broker or database.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  dieselwatch judge --vehicles vehicles.csv --list retire_n3=retire_n3.csv passages.jsonl\n  \
         dieselwatch judge --vehicles vehicles.csv --stations stations.csv --zones zones.geojson \\\n    \
-        --warnings warnings.jsonl passages.jsonl"
+        --warnings warnings.jsonl --inspections rechecks.csv passages.jsonl\n  \
+        dieselwatch judge --mapping rs-consumer --vehicles vehicles.csv export.jsonl > verdicts.jsonl"
 )]
 pub struct Args {
     /// Vehicle register (CSV as for `import vehicles`); without it every fuel is unknown.
@@ -56,12 +47,21 @@ pub struct Args {
     /// Stations (CSV as for `import stations`): where a passage was, slope and calibration; without it nobody knows.
     #[arg(long, value_name = "CSV")]
     pub stations: Option<PathBuf>,
-    /// Zones in WGS-84 (GeoJSON as for `import zones`); without it there are none.
+    /// Zones (GeoJSON as for `import zones`); without it there are none.
     #[arg(long, value_name = "GEOJSON")]
     pub zones: Option<PathBuf>,
+    /// The datum the zones were drawn in.
+    #[arg(long, value_enum, default_value_t = Datum::Wgs84, requires = "zones")]
+    pub datum: Datum,
     /// Heavy-pollution warnings, one JSON object a line as `warning list --json` prints them; without it there were none.
     #[arg(long, value_name = "JSONL")]
     pub warnings: Option<PathBuf>,
+    /// Inspection reports (CSV as for `import inspections`): a passed recheck ends a series of tests; without it none was.
+    #[arg(long, value_name = "CSV")]
+    pub inspections: Option<PathBuf>,
+    /// Names, codes and units of the passages where they are not our own: a built-in mapping or a file, as in a `[[source]]`.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub mapping: Option<String>,
     /// Table of limits; without it the one built in.
     #[arg(long, value_name = "TOML")]
     pub limits: Option<PathBuf>,
@@ -96,308 +96,40 @@ impl FromStr for ListFile {
     }
 }
 
-/// Why the command could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
-    #[error(transparent)]
-    RuleBook(#[from] RuleBookError),
-    #[error("open {path}")]
-    Open { path: PathBuf, source: io::Error },
-    #[error("read passages or write verdicts")]
-    Io(#[from] io::Error),
-}
-
-impl JudgeError {
-    /// 2 for what the user named wrongly, 1 for work that failed.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::RuleBook(_) | Self::Open { .. } => 2,
-            Self::Io(_) => 1,
-        }
-    }
-}
-
-/// What became of the input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    pub judged: u64,
-    pub refused: u64,
-}
-
-impl Summary {
-    pub fn exit_code(&self) -> u8 {
-        u8::from(self.refused > 0)
-    }
-}
-
-/// Runs the command on its files. `settings` are those of the configuration; `match_vehicle` looks up register and lists,
-/// `known` holds stations, zones and warnings.
-pub fn run(
-    args: &Args,
-    settings: config::Judge,
-    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
-    known: &Knowledge,
-) -> Result<Summary, JudgeError> {
+/// Exit 1 where a line was refused, or a row of a register or list.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let settings = Config::built_in()?.judge;
     let limits_file = args.limits.clone().or(settings.limits_file.clone());
     let rules_file = args.rules.clone().or(settings.rules_file.clone());
-    let book = RuleBook::load(config::Judge { limits_file, rules_file, ..settings })?;
+    let book = RuleBook::load(config::Judge { limits_file, rules_file, ..settings })
+        .map_err(|error| UsageError(super::chain(&error)))?;
     let threads = args.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
+    let input = open(&args.input)?;
+    let files = Files::load(args, &book)?;
+    let that_matter = &book.settings.plates.suspected_lists;
+    let judge = Judge {
+        book: &book,
+        match_vehicle: |key, at| files.known.identify(key, at, that_matter),
+        known: &files.known,
+        mapping: files.mapping.as_ref(),
+        rechecks: &files.rechecks,
+    };
+    let mut progress = Progress::new("passages", "lines", 0);
     let output = BufWriter::new(io::stdout().lock());
-    if args.input == Path::new("-") {
-        return Ok(judge_lines(io::stdin().lock(), output, &book, match_vehicle, known, threads)?);
+    let summary = judge_lines(input, output, &judge, threads, |lines| progress.advance(lines))
+        .context("read passages or write verdicts")?;
+    progress.finish();
+    Ok(if summary.refused > 0 || files.refused { Exit::Refused } else { Exit::Ok })
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>, UsageError> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
     }
-    let file = File::open(&args.input).map_err(|source| JudgeError::Open { path: args.input.clone(), source })?;
-    Ok(judge_lines(BufReader::new(file), output, &book, match_vehicle, known, threads)?)
-}
-
-/// Judges every line of `input`. A bad line becomes an error line in its place; blank lines are skipped.
-pub fn judge_lines(
-    input: impl BufRead,
-    mut output: impl Write,
-    book: &RuleBook,
-    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
-    known: &Knowledge,
-    threads: NonZero<usize>,
-) -> io::Result<Summary> {
-    let judge = Judge { book, match_vehicle, known };
-    let mut work = Work { book, summary: Summary::default(), lines: Vec::new(), histories: HashMap::new() };
-    for judged in judge_chunks(input, &judge, threads)? {
-        judged?.into_iter().for_each(|judged| work.take(judged));
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(BufReader::new(file))),
+        Err(error) => Err(UsageError(format!("open {}: {error}", path.display()))),
     }
-    work.close_episodes();
-    for line in &work.lines {
-        match line {
-            Output::Done(text) => output.write_all(text)?,
-            Output::Open(document) => serde_json::to_writer(&mut output, document)?,
-        }
-        output.write_all(b"\n")?;
-    }
-    output.flush()?;
-    Ok(work.summary)
-}
-
-/// What a chunk of lines came to.
-type JudgedChunk = io::Result<Vec<Judged>>;
-
-/// Reads the input in chunks, lets threads judge them, and gives back what they came to in the order of the input.
-fn judge_chunks<M>(
-    mut input: impl BufRead,
-    judge: &Judge<'_, M>,
-    threads: NonZero<usize>,
-) -> io::Result<Vec<JudgedChunk>>
-where
-    M: Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
-{
-    let mut finished: Vec<(usize, JudgedChunk)> = Vec::new();
-    thread::scope(|scope| -> io::Result<()> {
-        // Bounded, so that reading does not run ahead of judging.
-        let (to_judge, chunks) = mpsc::sync_channel::<(usize, Chunk)>(2 * threads.get());
-        let chunks = std::sync::Arc::new(Mutex::new(chunks));
-        let (done, results) = mpsc::channel();
-        for _ in 0..threads.get() {
-            let (chunks, done) = (std::sync::Arc::clone(&chunks), done.clone());
-            scope.spawn(move || {
-                let next = || chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                while let Ok((place, chunk)) = next() {
-                    if done.send((place, judge.chunk(&chunk))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop((chunks, done));
-        let mut number = 0;
-        for place in 0.. {
-            let Some(chunk) = Chunk::read(&mut input, &mut number)? else { break };
-            // Nobody takes chunks any more only after a panic, which the scope passes on.
-            if to_judge.send((place, chunk)).is_err() {
-                break;
-            }
-            finished.extend(results.try_iter());
-        }
-        drop(to_judge);
-        finished.extend(results);
-        Ok(())
-    })?;
-    finished.sort_unstable_by_key(|(place, _)| *place);
-    Ok(finished.into_iter().map(|(_, judged)| judged).collect())
-}
-
-/// One line of output.
-enum Output {
-    Done(Box<[u8]>),
-    /// Over a limit: an episode may still be added.
-    Open(Box<VerdictDocument>),
-}
-
-/// What one passage or refusal came to; made on any thread, put in its place afterwards.
-struct Judged {
-    output: Output,
-    refused: bool,
-    /// What the history of its vehicle needs of it.
-    kept: Option<(PlateKey, Kept)>,
-}
-
-/// What the history needs of one reading, and which line of output it made.
-struct Kept {
-    line: usize,
-    station: StationId,
-    record: RecordId,
-    passed_at: Timestamp,
-    tested: [Tested; Pollutant::COUNT],
-    needs_review: bool,
-}
-
-/// What judging a line needs; shared by all threads.
-struct Judge<'b, M> {
-    book: &'b RuleBook,
-    match_vehicle: M,
-    known: &'b Knowledge,
-}
-
-impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Judge<'_, M> {
-    fn chunk(&self, chunk: &Chunk) -> JudgedChunk {
-        let mut judged = Vec::with_capacity(chunk.lines.len());
-        for (number, place) in &chunk.lines {
-            match place.clone().and_then(|place| chunk.text.get(place)) {
-                Some(line) => self.line(line, *number, &mut judged)?,
-                None => {
-                    let detail = format!("a line of more than {MAX_LINE_BYTES} bytes");
-                    judged.push(refused(&Refusal::new(Reason::TooLarge, detail), *number)?);
-                }
-            }
-        }
-        Ok(judged)
-    }
-
-    fn line(&self, line: &[u8], number: u64, judged: &mut Vec<Judged>) -> io::Result<()> {
-        let elements = match remote_sensing::decode(line) {
-            Ok(elements) => elements,
-            Err(refusal) => {
-                judged.push(refused(&refusal, number)?);
-                return Ok(());
-            }
-        };
-        for element in elements {
-            judged.push(match element.passage {
-                Ok(passage) => self.passage(&passage)?,
-                Err(refusal) => refused(&refusal, number)?,
-            });
-        }
-        Ok(())
-    }
-
-    fn passage(&self, passage: &Passage) -> io::Result<Judged> {
-        let key = passage.plate_key();
-        let matched = match key {
-            Some(key) => (self.match_vehicle)(key, passage.passed_at),
-            None => unmatched(),
-        };
-        // Nobody can be stopped by a file, so nothing here is live.
-        let station = self.known.stations.find(passage.station_id.as_str());
-        let surroundings = self.known.surroundings(passage, station, None);
-        let facts = station.map(StationFacts::of);
-        let judgement = judge::passage_amid(passage, &matched, facts.as_ref(), &surroundings, self.book, false);
-        let document = judgement.document(passage, &matched, self.book);
-        let tested = episode::tested_of(&judgement.verdict);
-        let over = tested.iter().any(|tested| matches!(tested, Tested::Over { .. }));
-        // Invalid readings too: they make no test, and hold the readings of one passage together.
-        let kept = key.map(|key| {
-            let kept = Kept {
-                line: 0,
-                station: passage.station_id.clone(),
-                record: passage.record_id.clone(),
-                passed_at: passage.passed_at,
-                tested,
-                needs_review: !judgement.review.is_empty(),
-            };
-            (key, kept)
-        });
-        let output = match over {
-            true => Output::Open(Box::new(document)),
-            false => Output::Done(serde_json::to_vec(&document)?.into()),
-        };
-        Ok(Judged { output, refused: false, kept })
-    }
-}
-
-fn refused(refusal: &Refusal, number: u64) -> io::Result<Judged> {
-    let line = json!({ "error": { "code": refusal.reason.name(), "detail": refusal.detail }, "line": number });
-    Ok(Judged { output: Output::Done(serde_json::to_vec(&line)?.into()), refused: true, kept: None })
-}
-
-/// Everything judged so far, in the order of the input.
-struct Work<'b> {
-    book: &'b RuleBook,
-    summary: Summary,
-    lines: Vec<Output>,
-    histories: HashMap<PlateKey, Vec<Kept>>,
-}
-
-impl Work<'_> {
-    fn take(&mut self, judged: Judged) {
-        if let Some((key, kept)) = judged.kept {
-            self.histories.entry(key).or_default().push(Kept { line: self.lines.len(), ..kept });
-        }
-        self.lines.push(judged.output);
-        *(if judged.refused { &mut self.summary.refused } else { &mut self.summary.judged }) += 1;
-    }
-
-    fn close_episodes(&mut self) {
-        let rule = episode::Rule::of(self.book);
-        for kept in self.histories.values() {
-            let readings: Vec<_> = kept.iter().map(Kept::reading).collect();
-            for episode in episode::history(&readings, &[], rule).episodes {
-                let (Some(from), Some(to), Some(convicted)) = (episode.from(), episode.to(), episode.convicted_by())
-                else {
-                    continue;
-                };
-                let document = EpisodeDocument {
-                    pollutant: episode.pollutant,
-                    readings: episode.readings.iter().map(|reading| reading.record.to_owned()).collect(),
-                    from,
-                    to,
-                    convicted_by: convicted.record.to_owned(),
-                };
-                let doubtful = episode.readings.iter().any(|reading| reading.needs_review);
-                let listed: HashSet<_> = episode.readings.iter().map(|r| (r.station, r.record)).collect();
-                let is_listed = |kept: &&Kept| listed.contains(&(kept.station.as_str(), kept.record.as_str()));
-                for kept in kept.iter().filter(is_listed) {
-                    if let Some(Output::Open(verdict)) = self.lines.get_mut(kept.line) {
-                        add_episode(verdict, &document, doubtful);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Kept {
-    fn reading(&self) -> episode::Reading<'_> {
-        episode::Reading {
-            station: self.station.as_str(),
-            record: self.record.as_str(),
-            passed_at: self.passed_at,
-            tested: self.tested,
-            needs_review: self.needs_review,
-        }
-    }
-}
-
-fn add_episode(verdict: &mut VerdictDocument, episode: &EpisodeDocument, doubtful: bool) {
-    verdict.episodes.push(episode.clone());
-    if !verdict.rules.iter().any(|rule| rule == CONSECUTIVE_RULE) {
-        // Behind the measurement's own rule, as in the contract's example, and before what lists add.
-        let place = usize::from(verdict.rules.first().is_some_and(|rule| rule == judge::OVER_RULE));
-        verdict.rules.insert(place, CONSECUTIVE_RULE.to_owned());
-    }
-    if doubtful && verdict.needs_review.is_empty() {
-        verdict.needs_review.push("a_reading_needs_review".to_owned());
-    }
-}
-
-fn unmatched() -> VehicleMatch {
-    VehicleMatch { kind: MatchKind::None, vehicle: None, lists: SmallVec::new(), registry_version: 0 }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use tokio_postgres::Transaction;
 
 use super::episode::Recheck;
-use crate::{judge::RuleBook, reading::Timestamp};
+use crate::{judge::RuleBook, reading::Timestamp, vehicle::import::inspections::InspectionRow};
 
 /// One inspection as it holds now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,12 @@ pub struct Passed {
 }
 
 impl Passed {
+    /// A report that was passed, out of a file.
+    pub fn of(row: &InspectionRow) -> Self {
+        let InspectionRow { station, report_no, inspected_at, whole_day, .. } = row;
+        Self { station: (**station).into(), report_no: (**report_no).into(), at: *inspected_at, whole_day: *whole_day }
+    }
+
     pub fn recheck(&self) -> Recheck<'_> {
         Recheck { at: self.at, station: &self.station, report_no: &self.report_no, whole_day: self.whole_day }
     }

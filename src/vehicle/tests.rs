@@ -491,6 +491,39 @@ async fn contradictions_are_kept_flagged_and_brought_back() {
     assert!(last.contains("added 3, changed 2, removed 0, unchanged 0, refused 0, contradictory 6"), "{last}");
 }
 
+/// One VIN on two plates in use: one of them is wrong or false, and nobody here can say which.
+#[tokio::test]
+async fn a_vin_on_two_plates_in_use_flags_both() {
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("shared.csv");
+    let (vin, none) = ("LGDCHA1G8MA900002", "00000000000000000");
+    let rows = format!(
+        "plate,plate_color,vin,fuel,emission_stage,state\n鲁C00001,yellow,{vin},B,3,A\n鲁C00002,yellow,{vin},B,4,\n\
+         鲁C00003,yellow,{vin},B,3,EQ\n鲁C00004,yellow,{none},B,3,A\n鲁C00005,yellow,{none},B,3,A\n\
+         鲁C00006,yellow,LGDCHA1G8MA900003,B,3,A\n鲁C00007,yellow,{vin},AB,3,A\n"
+    );
+    std::fs::write(&file, rows).expect("written");
+    let online = try_import(&database, &["vehicles", &file.display().to_string()]).await.expect("imported");
+    let told: Vec<(u64, &str)> = online.read.contradictions.rows().iter().map(|r| (r.row, r.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (2, "has the vin of row 8, and both are in use: kept and flagged"),
+            (3, "has the vin of row 2, and both are in use: kept and flagged"),
+            (8, super::import::rows::CONTRADICTS_ITSELF),
+        ]
+    );
+    let (registry, offline) = offline::vehicles(&file).expect("read");
+    assert_eq!(offline, online.read, "the same without a database");
+    let knowledge = loaded(&database).await;
+    for (number, flagged) in [(1, true), (2, true), (3, false), (4, false), (5, false), (6, false), (7, true)] {
+        let key = key(&format!("鲁C0000{number}"), PlateColor::Yellow);
+        let vehicle = knowledge.registry.find(key).expect("kept");
+        assert_eq!((vehicle.contradictory, Some(vehicle)), (flagged, registry.find(key)), "鲁C0000{number}");
+    }
+}
+
 /// A police export with names, codes and dates of its own, as CSV and as a workbook, ends in the same register.
 #[tokio::test]
 async fn foreign_exports_come_in_through_a_mapping() {

@@ -145,6 +145,48 @@ async fn a_lamp_with_codes_a_removal_and_a_run_of_nox_become_findings() {
     assert_eq!(service.stop().await, Some(0));
 }
 
+/// The same smoke passes outside a zone of the strictest class and not inside; an unknown rated power accuses nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_smokes_in_the_strictest_zone_waits_for_a_person() {
+    let Some(world) = World::new().await else { return };
+    let zone = r#"{"type":"FeatureCollection","features":[{"type":"Feature",
+        "properties":{"name":"core","kind":"nonroad_control","rule":"nonroad_smoke_class_3"},
+        "geometry":{"type":"Polygon","coordinates":[[[117.8,36.7],[117.9,36.7],[117.9,36.9],[117.8,36.9],[117.8,36.7]]]}}]}"#;
+    world.import(&["zones"], "zones.geojson", zone).await;
+    let devices = format!(
+        "device_id,kind,protocol,bound_to,installed_on,emission_stage,power_kw\n{OLD_MACHINE},nonroad,hj1014,,,3,90\n\
+         {NEW_MACHINE},nonroad,hj1014,,,3,\n"
+    );
+    world.import(&["devices"], "devices.csv", &devices).await;
+    let service = Service::start_ready(&world.setting).await;
+    let noon = Timestamp::from_china_naive(minutes_ago(36 * 60).china_day().and_hms_opt(12, 0, 0).unwrap());
+    let smoke = |id: &str, second: i64, lon: f64, k_m1: f64| {
+        let message = serde_json::json!({
+            "machine_id": id, "serial": second, "collected_at": noon.plus_seconds(second).to_string(),
+            "position": {"valid": true, "lon": lon, "lat": 36.80}, "smoke_k_m1": k_m1,
+        });
+        (format!("dw/v1/nonroad/{id}/frame"), message.to_string())
+    };
+    let messages = [
+        smoke(OLD_MACHINE, 0, 117.95, 0.6),
+        smoke(OLD_MACHINE, 60, 117.85, 0.5),
+        smoke(OLD_MACHINE, 120, 117.85, 0.6),
+        smoke(OLD_MACHINE, 180, 117.86, 0.7),
+        smoke(NEW_MACHINE, 0, 117.85, 9.0),
+    ];
+    publish(&world.setting.broker, messages).await;
+    settled(&service, 5).await;
+    balanced(&service).await;
+    let found = content(&world, "GB36886.smoke").await;
+    let [found] = &found[..] else { panic!("one finding for the machine's day: {found:?}") };
+    assert_eq!((found["machine"].as_str(), found["class"].as_i64()), (Some(OLD_MACHINE), Some(3)));
+    assert_eq!((found["limit_k_m1"].as_f64(), found["power_kw"].as_f64()), (Some(0.5), Some(90.0)));
+    let review = "SELECT review::text FROM finding WHERE rule = 'GB36886.smoke'";
+    let review: String = world.client.query_one(review, &[]).await.unwrap().get(0);
+    assert!(review.contains("needed"), "{review}");
+    assert_eq!(service.stop().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_below_stage_three_in_a_control_zone_is_one_finding_a_day() {
     let Some(world) = World::new().await else { return };

@@ -5,7 +5,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Notes, blocking, progress::Progress};
+use super::{super::progress::Progress, Notes, blocking};
 use crate::vehicle::import::{
     ImportError, Refusals,
     apply::{Outcome, Provenance, ReadSummary, Request, Source, Withheld, lock_version, record},
@@ -97,7 +97,7 @@ async fn store_all(
     then: Then,
 ) -> Result<Stored, ImportError> {
     let origin = Origin { imported_by: request.imported_by, sha256: source.inspected.sha256 };
-    let mut progress = Progress::new(&request.dataset.to_string(), rows.len() as u64);
+    let mut progress = Progress::new(&request.dataset.to_string(), "rows", rows.len() as u64);
     let mut sums = Stored::default();
     for batch in rows.chunks(BATCH) {
         let transaction = client.transaction().await?;

@@ -1,12 +1,46 @@
-use serde_json::Value;
+use std::collections::HashMap;
 
-use super::*;
-use crate::judge::tests::{book, matched, stranger, truck};
+use serde_json::{Value, json};
+
+use super::{
+    lines::MAX_LINE_BYTES,
+    work::{Judge, Summary, judge_lines},
+    *,
+};
+use crate::{
+    evaluate::recheck::Passed,
+    judge::{
+        limits::InspectionKind,
+        tests::{book, matched, stranger, truck},
+    },
+    mapping::{Mapping, Target},
+    reading::{Plate, PlateColor, PlateKey, Timestamp},
+    vehicle::{facts::VehicleMatch, import::inspections::InspectionRow, knowledge::Knowledge},
+};
 
 const SERIES: &str = include_str!("../../../tests/fixtures/passages/series.jsonl");
 const ORDINARY: &str = include_str!("../../../tests/fixtures/passages/ordinary.json");
 
+const RS_CONSUMER: &str = include_str!("../../../tests/fixtures/mappings/rs-consumer.json");
+const RS_CONSUMER_NATIVE: &str = include_str!("../../../tests/fixtures/mappings/rs-consumer.native.json");
+
 const ONE: NonZero<usize> = NonZero::<usize>::MIN;
+
+fn all(
+    input: &[u8],
+    output: &mut Vec<u8>,
+    threads: NonZero<usize>,
+    match_vehicle: impl Fn(PlateKey, Timestamp) -> VehicleMatch + Sync,
+    mapping: Option<&Mapping>,
+    rechecks: &HashMap<PlateKey, Vec<Passed>>,
+) -> Summary {
+    let (book, known) = (book(), Knowledge::default());
+    let judge = Judge { book: &book, match_vehicle, known: &known, mapping, rechecks };
+    let mut lines = 0;
+    let summary = judge_lines(input, output, &judge, threads, |more| lines += more).expect("memory does not fail");
+    assert_eq!(lines, input.split_inclusive(|&byte| byte == b'\n').count() as u64, "every line is told");
+    summary
+}
 
 fn judged(input: &[u8]) -> (Vec<Value>, Summary) {
     judged_by(input, ONE)
@@ -19,8 +53,7 @@ fn judged_by(input: &[u8], threads: NonZero<usize>) -> (Vec<Value>, Summary) {
         "鲁C54321:yellow" => matched(truck(), &[]),
         _ => stranger(),
     };
-    let summary =
-        judge_lines(input, &mut output, &book(), listed, &Knowledge::default(), threads).expect("memory does not fail");
+    let summary = all(input, &mut output, threads, listed, None, &HashMap::new());
     let lines = output.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     (lines.map(|line| serde_json::from_slice(line).expect("JSON")).collect(), summary)
 }
@@ -29,7 +62,6 @@ fn judged_by(input: &[u8], threads: NonZero<usize>) -> (Vec<Value>, Summary) {
 fn lines_keep_their_order_and_a_bad_one_its_place() {
     let (lines, summary) = judged(SERIES.as_bytes());
     assert_eq!(summary, Summary { judged: 6, refused: 2 });
-    assert_eq!(summary.exit_code(), 1);
     let names: Vec<_> = lines
         .iter()
         .map(|line| match &line["error"]["code"] {
@@ -67,9 +99,8 @@ fn numbers_are_written_as_they_were_sent() {
     let mut output = Vec::new();
     let input = ORDINARY.replace("12.4", "41.2");
     let vehicle = |_, _| matched(truck(), &[]);
-    let summary =
-        judge_lines(input.as_bytes(), &mut output, &book(), vehicle, &Knowledge::default(), ONE).expect("memory");
-    assert_eq!(summary.exit_code(), 0);
+    let summary = all(input.as_bytes(), &mut output, ONE, vehicle, None, &HashMap::new());
+    assert_eq!(summary.refused, 0);
     let text = String::from_utf8(output).expect("UTF-8");
     assert!(text.contains(r#""value":41.2,"unit":"%","limit":30.0,"over":true,"standard":"HJ 845-2017","clause":"5""#));
     assert_eq!(text.lines().count(), 1);
@@ -140,10 +171,65 @@ fn arguments() {
     assert_eq!(command.args.input, Path::new("in.jsonl"));
     assert_eq!("a=b=c".parse(), Ok(ListFile { name: "a".to_owned(), path: "b=c".into() }));
     assert!("scrapped".parse::<ListFile>().is_err());
-    let error = RuleBook::load(config::Judge { limits_file: Some("/nowhere".into()), ..book().settings });
-    assert_eq!(JudgeError::from(error.expect_err("no such file")).exit_code(), 2);
-    let mut args = command.args;
-    (args.limits, args.input) = (None, "/nowhere.jsonl".into());
-    let error = run(&args, book().settings, |_, _| stranger(), &Knowledge::default()).expect_err("no such file");
-    assert_eq!(error.exit_code(), 2);
+}
+
+/// The message and the exit code that go with it.
+fn fails(words: &[&str]) -> String {
+    let command = <Command as clap::Parser>::try_parse_from([&["judge"], words].concat()).expect("legal");
+    let error = run(&command.args).expect_err("refused");
+    assert!(error.is::<UsageError>(), "{error:#}");
+    format!("{error:#}")
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    for words in [&["/nowhere.jsonl"][..], &["--limits", "/nowhere.toml"], &["--mapping", "nobody"]] {
+        let told = fails(words);
+        assert!(told.contains(words.last().expect("a word")), "{told}");
+    }
+}
+
+#[test]
+fn a_recheck_passed_between_two_tests_ends_the_series() {
+    let mut output = Vec::new();
+    let key = PlateKey::new(Plate::parse("鲁C12345").expect("legal"), PlateColor::Yellow);
+    let at = |time: &str| Timestamp::parse_rfc3339(time).expect("valid");
+    let convicted = |rechecks: &HashMap<PlateKey, Vec<Passed>>, output: &mut Vec<u8>| {
+        output.clear();
+        all(SERIES.as_bytes(), output, ONE, |_, _| matched(truck(), &[]), None, rechecks);
+        String::from_utf8_lossy(output).contains("HJ845.consecutive")
+    };
+    assert!(convicted(&HashMap::new(), &mut output));
+    let times: Vec<Timestamp> = SERIES
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| matches!(line["record_id"].as_str(), Some("r-1" | "r-9")))
+        .map(|line| at(line["passed_at"].as_str().expect("a time")))
+        .collect();
+    let between = Timestamp::from_micros((times[0].micros() + times[1].micros()) / 2);
+    let row = InspectionRow {
+        station: "im-1".into(),
+        report_no: "7".into(),
+        key,
+        inspected_at: between,
+        whole_day: false,
+        kind: InspectionKind::Recheck,
+        passed: true,
+    };
+    let rechecks = HashMap::from([(key, vec![Passed::of(&row)])]);
+    assert!(!convicted(&rechecks, &mut output));
+}
+
+#[test]
+fn foreign_lines_are_read_through_their_mapping() {
+    let mapping = Mapping::load("rs-consumer", Target::Passage).expect("built in");
+    let foreign: Value = serde_json::from_str(RS_CONSUMER).expect("JSON");
+    let native: Value = serde_json::from_str(RS_CONSUMER_NATIVE).expect("JSON");
+    let judged = |line: &Value, mapping: Option<&Mapping>| {
+        let mut output = Vec::new();
+        let summary = all(line.to_string().as_bytes(), &mut output, ONE, |_, _| stranger(), mapping, &HashMap::new());
+        assert_eq!(summary, Summary { judged: 1, refused: 0 }, "{}", String::from_utf8_lossy(&output));
+        output
+    };
+    assert_eq!(judged(&foreign, Some(&mapping)), judged(&native, None));
 }

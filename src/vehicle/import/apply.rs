@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Transaction, binary_copy::BinaryCopyInWriter, types
 use super::{
     Dataset, ImportError, Refusals,
     encoding::Inspected,
-    rows::{CONTRADICTS_ITSELF, Stored, contradicts},
+    rows::{CONTRADICTS_ITSELF, Stored, contradicts, shares},
 };
 use statements::Tables;
 
@@ -300,6 +300,24 @@ async fn find_duplicates<E: Stored>(
         note_flagged(transaction, read).await?;
         transaction.execute(&agreed, &[]).await?;
     }
+    flag_shared(transaction, tables, read).await
+}
+
+/// Flags and notes the rows that share what only one vehicle has.
+async fn flag_shared(
+    transaction: &Transaction<'_>,
+    tables: &Tables,
+    read: &mut ReadSummary,
+) -> Result<(), ImportError> {
+    let Some((column, statement)) = tables.flag_shared() else { return Ok(()) };
+    let rows = transaction.query_raw::<_, i32, _>(&statement, []).await?;
+    pin_mut!(rows);
+    let number = |number: i64| u64::try_from(number).unwrap_or_default();
+    let mut flagged = Refusals::default();
+    while let Some(row) = rows.try_next().await? {
+        flagged.push(number(row.try_get(0)?), shares(number(row.try_get(1)?), column));
+    }
+    read.contradictions.merge(flagged);
     Ok(())
 }
 

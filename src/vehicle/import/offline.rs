@@ -10,7 +10,11 @@ use super::{
     ImportError, Refusals,
     apply::ReadSummary,
     encoding::{Inspected, inspect},
-    rows::{CONTRADICTS_ITSELF, DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts},
+    inspections::{InspectionRow, refuse_duplicates},
+    rows::{
+        CONTRADICTS_ITSELF, DeviceRow, Exclusive, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts,
+        shares,
+    },
     sheet::{Reading, Sheet},
 };
 use crate::{
@@ -63,6 +67,19 @@ pub fn devices(path: &Path) -> Result<(Devices, ReadSummary), ImportError> {
     let (rows, summary) = entries::<DeviceRow, _>(path, |row| (row.device_id.clone(), row.device(0).kind))?;
     let devices = (1..).zip(&rows).map(|(id, row)| (row.device_id.as_str().into(), row.device(id)));
     Ok((Devices::new(VERSION, devices), summary))
+}
+
+/// Reports in file order; no two have one key.
+pub fn inspections(path: &Path) -> Result<(Vec<InspectionRow>, ReadSummary), ImportError> {
+    let inspected = inspect_file(path)?;
+    let mut sheet = Sheet::open(path, inspected.form, &Reading::default(), InspectionRow::HEADER)?;
+    let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
+    let rows = sheet.read(InspectionRow::parse, &mut refusals, |number, row| {
+        taken.push((number, row));
+        true
+    })?;
+    let taken = refuse_duplicates(taken, &mut refusals).into_iter().map(|(_, row)| row).collect();
+    Ok((taken, ReadSummary { rows, refusals, contradictions: Refusals::default() }))
 }
 
 pub fn zones(path: &Path, datum: Datum) -> Result<(Zones, ReadSummary), ImportError> {
@@ -189,14 +206,14 @@ impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
                 {
                     kept.push(*number, CONTRADICTS_ITSELF);
                 }
-                taken.extend(first.map(|(_, row)| row));
+                taken.extend(first);
                 continue;
             }
             let all: Vec<&E> = rows.iter().map(|(_, row)| row).collect();
             match E::agreed(&all) {
                 Some((agreed, disputed)) => {
                     numbers.iter().for_each(|&number| kept.push(number, contradicts(other(number), &disputed)));
-                    taken.push(agreed);
+                    taken.push((numbers.first().copied().unwrap_or_default(), agreed));
                 }
                 None => {
                     for &number in &numbers {
@@ -207,8 +224,36 @@ impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
                 }
             }
         }
+        flag_shared(&mut taken, &mut kept);
         summary.refusals.merge(refused);
         summary.contradictions.merge(kept);
-        taken
+        taken.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// Flags rows in use that share what one of them alone can have.
+fn flag_shared<E: Stored>(rows: &mut [(u64, E)], kept: &mut Refusals) {
+    let Some(Exclusive { column, .. }) = E::EXCLUSIVE else { return };
+    let mut spans: HashMap<&str, (u64, u64)> = HashMap::new();
+    for (number, row) in rows.iter() {
+        let Some(value) = row.exclusive() else { continue };
+        let (first, last) = spans.entry(value).or_insert((*number, *number));
+        (*first, *last) = ((*first).min(*number), (*last).max(*number));
+    }
+    let shared: Vec<(usize, u64)> = rows
+        .iter()
+        .enumerate()
+        .filter_map(|(place, (number, row))| {
+            let &(first, last) = spans.get(row.exclusive()?)?;
+            let other = if *number == first { last } else { first };
+            (first != last && !row.contradicts_itself()).then_some((place, other))
+        })
+        .collect();
+    drop(spans);
+    for (place, other) in shared {
+        if let Some((number, row)) = rows.get_mut(place) {
+            row.flag();
+            kept.push(*number, shares(other, column));
+        }
     }
 }

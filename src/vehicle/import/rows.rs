@@ -41,6 +41,8 @@ pub trait Stored: Send + 'static {
     /// The table that keeps rows of one key that contradict each other; without one none of them is taken. The dataset
     /// then has a column `contradictory`.
     const CONTRADICTIONS: Option<&'static str> = None;
+    /// What two rows in use cannot both have, as [`exclusive`](Stored::exclusive) in SQL.
+    const EXCLUSIVE: Option<Exclusive> = None;
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)>;
 
@@ -48,6 +50,14 @@ pub trait Stored: Send + 'static {
     fn contradicts_itself(&self) -> bool {
         false
     }
+
+    /// What this row has and, being in use, has alone.
+    fn exclusive(&self) -> Option<&str> {
+        None
+    }
+
+    /// Marks the row as contradictory, where the dataset has such a mark.
+    fn flag(&mut self) {}
 
     /// What rows of one key agree on, marked as contradictory, and the columns in which they do not. `None` where such
     /// rows are not kept.
@@ -59,12 +69,25 @@ pub trait Stored: Send + 'static {
     }
 }
 
+/// A column whose value belongs to one row in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Exclusive {
+    pub column: &'static str,
+    /// Whether a row is in use and its value means something; `@` is the table's alias.
+    pub in_use: &'static str,
+}
+
 /// How a row is reported that cannot be true by itself.
 pub const CONTRADICTS_ITSELF: &str = "fuel and emission_stage cannot both be true: kept and flagged";
 
 /// How a row is reported that another contradicts.
 pub fn contradicts(other: u64, columns: &[&str]) -> String {
     format!("contradicts row {other} in {}: kept and flagged", columns.join(", "))
+}
+
+/// How a row in use is reported that shares what only one vehicle has.
+pub fn shares(other: u64, column: &str) -> String {
+    format!("has the {column} of row {other}, and both are in use: kept and flagged")
 }
 
 /// A row of a CSV file.

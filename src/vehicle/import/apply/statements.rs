@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::super::{
     Dataset,
-    rows::{Column, Stored},
+    rows::{Column, Exclusive, Stored},
 };
 
 /// The statements of one dataset. Names and expressions are constants of this crate; the one text that comes from an
@@ -15,6 +15,7 @@ pub(super) struct Tables {
     table: &'static str,
     /// Where contradicting rows are kept.
     pub contradictions: Option<&'static str>,
+    exclusive: Option<Exclusive>,
     names: Vec<&'static str>,
     columns: String,
     /// What rows of one key agree on, column by column.
@@ -34,6 +35,7 @@ impl Tables {
             dataset: dataset.to_string(),
             table: E::TABLE,
             contradictions: E::CONTRADICTIONS,
+            exclusive: E::EXCLUSIVE,
             names: names().collect(),
             agreed: E::COLUMNS.iter().map(agreed).collect::<Vec<_>>().join(", "),
             columns: names().collect::<Vec<_>>().join(", "),
@@ -92,6 +94,21 @@ impl Tables {
                 "INSERT INTO staging (row_number, {columns}) SELECT min(row_number), {agreed} FROM disputed s GROUP BY {key}"
             ),
         ]
+    }
+
+    /// Flags staged rows in use that share what one of them alone can have: the column, and a statement that gives the number
+    /// of each row not flagged before and that of another one.
+    pub fn flag_shared(&self) -> Option<(&'static str, String)> {
+        let Exclusive { column, in_use } = self.exclusive?;
+        let in_use = in_use.replace('@', "s");
+        let statement = format!(
+            "UPDATE staging s SET contradictory = true
+             FROM (SELECT {column}, min(row_number) AS first, max(row_number) AS last FROM staging s WHERE {in_use}
+                   GROUP BY {column} HAVING count(*) > 1) shared
+             WHERE s.{column} = shared.{column} AND {in_use} AND NOT s.contradictory
+             RETURNING s.row_number, CASE s.row_number WHEN shared.first THEN shared.last ELSE shared.first END"
+        );
+        Some((column, statement))
     }
 
     /// Fills staging with a version that was in force once.

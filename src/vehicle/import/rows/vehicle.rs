@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{Column, Row, Stored, column};
+use super::{Column, Exclusive, Row, Stored, column};
 use crate::{
     reading::{PlateKey, Vin},
     vehicle::{
@@ -191,6 +191,10 @@ fn states(cell: &str) -> Option<String> {
     (!letters.is_empty()).then(|| letters.into_iter().collect())
 }
 
+/// Moved out, deregistered, forced deregistration, plate void: the plate is no longer this vehicle's, so that another one
+/// may carry the same VIN. A VIN of one character throughout stands for none.
+const OUT_OF_USE: [char; 4] = ['B', 'E', 'M', 'P'];
+
 impl Stored for VehicleRow {
     const TABLE: &'static str = "vehicles";
     const KEY: &'static [&'static str] = &["@.plate_key"];
@@ -213,6 +217,10 @@ impl Stored for VehicleRow {
         column("contradictory", Type::BOOL),
     ];
     const CONTRADICTIONS: Option<&'static str> = Some("vehicle_contradictions");
+    const EXCLUSIVE: Option<Exclusive> = Some(Exclusive {
+        column: "vin",
+        in_use: "@.vin IS NOT NULL AND @.vin <> repeat(left(@.vin, 1), 17) AND (@.state IS NULL OR @.state !~ '[BEMP]')",
+    });
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         vec![
@@ -236,6 +244,18 @@ impl Stored for VehicleRow {
 
     fn contradicts_itself(&self) -> bool {
         self.contradictory
+    }
+
+    fn exclusive(&self) -> Option<&str> {
+        let vin = self.vin.as_deref()?;
+        let mut characters = vin.chars();
+        let first = characters.next()?;
+        let gone = self.state.as_deref().is_some_and(|state| state.contains(OUT_OF_USE));
+        (!gone && characters.any(|other| other != first)).then_some(vin)
+    }
+
+    fn flag(&mut self) {
+        self.contradictory = true;
     }
 
     fn agreed(rows: &[&Self]) -> Option<(Self, Vec<&'static str>)> {

@@ -1,0 +1,99 @@
+//! What the command knows besides passages: register, lists and the rest from files instead of the database.
+//!
+//! A row of the register or of a list that is refused is named and leaves the others in place, as in an import. A zone, a
+//! station, a warning or a recheck left out would change verdicts of vehicles it does not name, so a refused one of these
+//! ends the command.
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::Context as _;
+
+use super::Args;
+use crate::{
+    cli::{UsageError, chain},
+    evaluate::recheck::Passed,
+    judge::{RuleBook, limits::InspectionKind},
+    mapping::{Mapping, Target},
+    reading::PlateKey,
+    vehicle::{
+        import::{apply::ReadSummary, offline},
+        knowledge::Knowledge,
+        lists::ListsBuilder,
+    },
+};
+
+/// Rows that are named; the rest is counted.
+const NAMED: usize = 20;
+
+pub(super) struct Files {
+    pub known: Knowledge,
+    pub mapping: Option<Mapping>,
+    pub rechecks: HashMap<PlateKey, Vec<Passed>>,
+    /// A row of register or lists was refused.
+    pub refused: bool,
+}
+
+impl Files {
+    pub fn load(args: &Args, book: &RuleBook) -> anyhow::Result<Self> {
+        let mut known = Knowledge::default();
+        let mut refused = false;
+        if let Some(path) = &args.vehicles {
+            let (registry, read) = offline::vehicles(path).with_context(|| reading(path))?;
+            refused |= told(path, &read);
+            known.registry = registry.into();
+        }
+        let mut lists = ListsBuilder::default();
+        for list in &args.lists {
+            let read = offline::list(&list.name, &list.path, &mut lists).with_context(|| reading(&list.path))?;
+            refused |= told(&list.path, &read);
+        }
+        known.lists = lists.build().into();
+        if let Some(path) = &args.zones {
+            let (zones, read) = offline::zones(path, args.datum).with_context(|| reading(path))?;
+            whole(path, &read)?;
+            known.zones = zones.into();
+        }
+        if let Some(path) = &args.stations {
+            let (stations, read) = offline::stations(path).with_context(|| reading(path))?;
+            whole(path, &read)?;
+            known.stations = stations.sited(&known.zones).into();
+        }
+        if let Some(path) = &args.warnings {
+            known.warnings = offline::warnings(path).map_err(|error| UsageError(chain(&error)))?.into();
+        }
+        let mut rechecks: HashMap<PlateKey, Vec<Passed>> = HashMap::new();
+        if let Some(path) = &args.inspections {
+            let (rows, read) = offline::inspections(path).with_context(|| reading(path))?;
+            whole(path, &read)?;
+            let resets: Vec<InspectionKind> = book.limits.episode().reset_kinds().collect();
+            for row in rows.iter().filter(|row| row.passed && resets.contains(&row.kind)) {
+                rechecks.entry(row.key).or_default().push(Passed::of(row));
+            }
+        }
+        let mapping = args.mapping.as_deref().map(|name| Mapping::load(name, Target::Passage));
+        let mapping = mapping.transpose().map_err(|error| UsageError(chain(&error)))?;
+        Ok(Self { known, mapping, rechecks, refused })
+    }
+}
+
+fn reading(path: &Path) -> String {
+    format!("read {}", path.display())
+}
+
+/// Names refused rows on standard error; whether there were any.
+fn told(path: &Path, read: &ReadSummary) -> bool {
+    for row in read.refusals.rows().iter().take(NAMED) {
+        eprintln!("{}: row {} refused: {}", path.display(), row.row, row.reason);
+    }
+    if read.refusals.count() > NAMED as u64 {
+        eprintln!("{}: {} rows refused", path.display(), read.refusals.count());
+    }
+    read.refusals.count() > 0
+}
+
+fn whole(path: &Path, read: &ReadSummary) -> Result<(), UsageError> {
+    match read.refusals.rows().first() {
+        None => Ok(()),
+        Some(refused) => Err(UsageError(format!("{}: entry {}: {}", path.display(), refused.row, refused.reason))),
+    }
+}
