@@ -64,7 +64,7 @@ const FINISH: Duration = Duration::from_secs(5);
 /// What the service lends to its HTTP side.
 #[derive(Clone)]
 pub struct State {
-    /// Connections for reads and for the few acts over HTTP; give them a `statement_timeout`.
+    /// Connections for reads and for the few acts over HTTP; their statements are cut off after some seconds.
     pub pool: Pool,
     /// Whoever holds it may change something; `None`: nobody.
     pub write_token: Option<WriteToken>,
@@ -120,6 +120,7 @@ fn router(app: App) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(headers::refuse_nul))
         .layer(middleware::from_fn(headers::set))
         .with_state(app)
 }

@@ -6,6 +6,7 @@
 
 mod bring_up;
 mod follow;
+mod watch_database;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -59,6 +60,18 @@ pub struct App {
     relay: Arc<publish::Relay>,
     api: api::Running,
     metrics: telemetry::metrics::Handle,
+}
+
+/// A part that must not end has ended: a mistake of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InternalError(String);
+
+#[cfg(test)]
+impl InternalError {
+    pub fn for_tests(what: &str) -> Self {
+        Self(what.to_owned())
+    }
 }
 
 /// How the service ended.
@@ -162,6 +175,13 @@ impl App {
             let rule = cloned::Rule::of(&config.judge.plates);
             cloned::sweep::run(connector.clone(), rule, move || evaluator.nudge(), stop_followers.clone())
         });
+        followers.spawn(watch_database::watch_database(
+            connector.clone(),
+            flavour.name(),
+            Arc::clone(&board),
+            Arc::clone(&books),
+            stop_followers.clone(),
+        ));
         followers.spawn(keep_house(connector.clone(), flavour, config.clone(), stop_followers.clone()));
 
         let instance = instance_name(&config);
@@ -212,7 +232,6 @@ impl App {
             Arc::clone(&relay),
             Arc::clone(&board),
             known,
-            evaluator,
             Arc::clone(&books),
             stop_followers.clone(),
         ));
@@ -238,11 +257,15 @@ impl App {
     }
 
     /// Runs until one of the parts that must not end has ended; only a mistake of ours makes that happen.
-    pub async fn fail(&mut self) -> anyhow::Error {
-        match self.writers.join_next().await {
-            Some(Err(panic)) => anyhow::anyhow!("a writer failed: {panic}"),
-            _ => anyhow::anyhow!("a writer ended by itself"),
-        }
+    pub async fn fail(&mut self) -> InternalError {
+        let (part, ended) = tokio::select! {
+            ended = self.writers.join_next() => ("a writer", ended.map(|ended| ended.map(|_| ()))),
+            ended = self.followers.join_next() => ("what follows the writers", ended),
+        };
+        InternalError(match ended {
+            Some(Err(panic)) => format!("{part} failed: {panic}"),
+            _ => format!("{part} ended by itself"),
+        })
     }
 
     /// Stops in order: reading, commits and acknowledgements, evaluation, relay, HTTP.
@@ -256,11 +279,14 @@ impl App {
         let finish = steps.step("acknowledge", self.ingest.finish(Duration::from_secs(left))).await;
         self.stop_followers.cancel();
         steps.step("end the evaluation", async { while self.followers.join_next().await.is_some() {} }).await;
-        steps.step("publish what is committed", self.relay.stop(Duration::from_secs(left))).await;
+        let published = steps.step("publish what is committed", self.relay.stop(Duration::from_secs(left))).await;
         self.ingest.show_metrics();
         let balanced = self.books.balanced();
         steps.step("close http", self.api.stop()).await;
         let clean = steps.clean() && drained && finish.is_some_and(|finish| finish.clean);
+        if published == Some(false) {
+            tracing::warn!("events are left in the outbox; the next start publishes them");
+        }
         tracing::info!(clean, balanced, "stopped");
         Stopped { clean, balanced }
     }

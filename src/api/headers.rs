@@ -4,10 +4,11 @@ use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use metrics::counter;
 
+use super::Problem;
 use crate::telemetry::metrics::HTTP_RESPONSES;
 
 /// Nothing from elsewhere, nothing inline, no frames around us: the pages need only their own files.
@@ -24,6 +25,15 @@ const ALWAYS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// No text of ours holds a NUL, and the database refuses one wherever it meets it.
+pub async fn refuse_nul(request: Request, next: Next) -> Response {
+    let asked = request.uri().path_and_query().map_or("", |asked| asked.as_str());
+    if asked.contains("%00") {
+        return Problem::bad_request("the address holds a NUL character").into_response();
+    }
+    next.run(request).await
+}
 
 pub async fn set(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;

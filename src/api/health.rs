@@ -9,10 +9,14 @@ use axum::{
     response::IntoResponse,
 };
 
+use metrics::gauge;
+
 use super::{
     App, database,
     readiness::{Condition, Part, Readiness},
 };
+
+use crate::telemetry::metrics::PART_UP;
 
 /// A database that takes longer for nothing at all is not ready.
 const PROBE: Duration = Duration::from_secs(2);
@@ -50,5 +54,8 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
 /// Metrics in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = OK, body = String, content_type = "text/plain")))]
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    for status in app.state.readiness.readiness().parts {
+        gauge!(PART_UP, "part" => status.part.name()).set(f64::from(u8::from(status.works())));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.state.metrics.render())
 }

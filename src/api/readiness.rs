@@ -18,6 +18,18 @@ pub enum Part {
     Lists,
 }
 
+impl Part {
+    /// As on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Part::Broker => "broker",
+            Part::Database => "database",
+            Part::Kafka => "kafka",
+            Part::Lists => "lists",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
@@ -41,6 +53,13 @@ pub struct PartStatus {
     pub since: Timestamp,
     /// For a person, such as `3 of 4 connections`.
     pub detail: String,
+}
+
+impl PartStatus {
+    /// Also in part.
+    pub fn works(&self) -> bool {
+        matches!(self.condition, Condition::Up | Condition::Degraded)
+    }
 }
 
 /// Every part with its condition.
@@ -75,8 +94,7 @@ impl Board {
 
     pub fn readiness(&self) -> Readiness {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let works = |status: &PartStatus| matches!(status.condition, Condition::Up | Condition::Degraded);
-        Readiness { ready: parts.iter().all(|status| !status.needed || works(status)), parts }
+        Readiness { ready: parts.iter().all(|status| !status.needed || status.works()), parts }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     store::{
         connect::{Backoff, Connector},
+        error::{Class, class_of, describe},
         housekeeping,
         migrate::{self, Flavour},
     },
@@ -59,8 +60,14 @@ async fn bring_up_once(config: &Config, connector: &Connector) -> Result<Flavour
         true => migrate::run(&client).await.map_err(class)?.flavour,
         false => migrate::check(&client).await.map_err(class)?,
     };
-    let policies = housekeeping::apply_policies(&client, flavour, &config.retention).await;
-    policies.map_err(|error| BringUp::Patience(crate::store::error::describe(&error)))?;
+    if let Err(error) = housekeeping::apply_policies(&client, flavour, &config.retention).await {
+        let why = describe(&error);
+        if class_of(&error) != Class::Operator {
+            return Err(BringUp::Patience(why));
+        }
+        // A role that only reads and writes may not set them; whoever owns the tables has.
+        tracing::warn!(error = why, "retention and compression policies are left as they are");
+    }
     Ok(flavour)
 }
 

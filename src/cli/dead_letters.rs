@@ -137,15 +137,16 @@ async fn run_show(args: &Show) -> anyhow::Result<Exit> {
     let filter = Filter { id: Some(args.id), replayed: true, ..Filter::default() };
     let letters = dead_letters::list(&client, &filter, 0, 1).await.map_err(explain)?;
     let letter = letters.first().ok_or_else(|| UsageError(format!("there is no dead letter {}", args.id)))?;
+    let raw = dead_letters::raw(&client, letter.id).await.map_err(explain)?;
     let mut out = std::io::stdout().lock();
     if args.raw {
-        out.write_all(&letter.raw)?;
+        out.write_all(&raw)?;
         return Ok(Exit::Ok);
     }
     writeln!(out, "{}", serde_json::to_string_pretty(letter)?)?;
-    match std::str::from_utf8(&letter.raw) {
+    match std::str::from_utf8(&raw) {
         Ok(text) => writeln!(out, "{text}")?,
-        Err(_) => writeln!(out, "{}", hex::encode_upper(&letter.raw))?,
+        Err(_) => writeln!(out, "{}", hex::encode_upper(&raw))?,
     }
     Ok(Exit::Ok)
 }
@@ -172,7 +173,11 @@ async fn run_replay(args: &Replay) -> anyhow::Result<Exit> {
         after = last.id;
         for letter in letters {
             let source = sources.iter().position(|name| *name == letter.source).unwrap_or(sources.len());
-            let payload = Bytes::from(replacement.clone().unwrap_or_else(|| letter.raw.clone()));
+            let payload = match &replacement {
+                Some(replacement) => replacement.clone(),
+                None => dead_letters::raw(&client, letter.id).await.map_err(explain)?,
+            };
+            let payload = Bytes::from(payload);
             match replay(&assembler, &mut committer, source, &letter, payload).await? {
                 Ok(result) => {
                     dead_letters::mark_replayed(&client, letter.id, result).await.map_err(explain)?;

@@ -158,7 +158,7 @@ async fn play(
     let summary = loop {
         tokio::select! {
             ended = &mut fleet => break ended?,
-            failure = app.fail() => return Err(failure),
+            failure = app.fail() => return Err(failure.into()),
             _ = second.tick() => println!("{}", line(&app, started.elapsed())),
         }
     };

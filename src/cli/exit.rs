@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use crate::config::Problems;
+use crate::{app::InternalError, config::Problems};
 
 /// Exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub fn report(result: anyhow::Result<Exit>) -> Exit {
         return Exit::Ok;
     }
     eprintln!("dieselwatch: {error:#}");
+    if error.is::<InternalError>() {
+        return Exit::Internal;
+    }
     if error.is::<Problems>() || error.is::<UsageError>() { Exit::Usage } else { Exit::Refused }
 }
 
@@ -73,6 +76,8 @@ mod tests {
         let problems: anyhow::Error = Problems(Vec::new()).into();
         assert_eq!(report(Err(problems.context("read the configuration"))), Exit::Usage);
         assert_eq!(report(Err(anyhow::anyhow!("the database said no"))), Exit::Refused);
+        let panic: anyhow::Error = InternalError::for_tests("a writer failed").into();
+        assert_eq!(report(Err(panic)), Exit::Internal);
         let pipe = Err(io::Error::from(io::ErrorKind::BrokenPipe)).context("write the output");
         assert_eq!(report(pipe), Exit::Ok);
     }

@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         let failure = stop.run_until_cancelled(app.fail()).await;
         let stopped = app.stop().await;
         match failure {
-            Some(failure) => Err(failure),
+            Some(failure) => Err(failure.into()),
             None if stopped.clean => Ok(Exit::Ok),
             None => Ok(Exit::Refused),
         }

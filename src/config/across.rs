@@ -26,10 +26,10 @@ fn source_defaults() -> [(&'static str, Value); 6] {
 pub(super) fn take_passwords(settings: &mut Settings) {
     take_password(settings, "mqtt.url", "mqtt.password", Some("mqtt.username"));
     take_password(settings, "database.url", "database.password", None);
-    let keywords = settings.text("database.url", 0).filter(|text| !text.contains("://"));
-    let hidden = keywords.and_then(|text| text.parse::<tokio_postgres::Config>().ok());
-    if hidden.is_some_and(|config| config.get_password().is_some()) {
-        let text = "a password among libpq keywords; set database.password instead";
+    // What is left is in a form that it cannot be taken out of: libpq keywords, several hosts, a parameter of the URL.
+    let left = settings.text("database.url", 0).and_then(|text| text.parse::<tokio_postgres::Config>().ok());
+    if left.is_some_and(|config| config.get_password().is_some()) {
+        let text = "a password where it would be printed; set database.password instead";
         wrong_at(settings, "database.url", 0, text);
         // It must not be printed either.
         settings.map.retain(|place, _| place.key().path != "database.url");

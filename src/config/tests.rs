@@ -219,6 +219,25 @@ fn passwords_leave_the_urls_before_anyone_can_print_them() {
     for shown in [format!("{effective:?}"), effective.to_toml().to_owned()] {
         assert!(!shown.contains("heim"), "{shown}");
     }
+    // In other forms it cannot be taken out, so that it is refused, and not shown.
+    for url in [
+        "postgres://me@h/d?password=geheim",
+        "postgres://me:geheim@h:5432,i:5432/d",
+        "postgres://me:geheim@/d?host=/run/pg",
+        "host=h user=me password=geheim",
+    ] {
+        let text = format!("[database]\nurl = \"{url}\"\n");
+        match with_file(&text) {
+            Ok(effective) => {
+                let shown = format!("{effective:?}{}", effective.to_toml());
+                assert!(!shown.contains("geheim"), "{url}: {shown}");
+            }
+            Err(problems) => {
+                let told = problems.to_string();
+                assert!(told.contains("database.password") && !told.contains("geheim"), "{url}: {told}");
+            }
+        }
+    }
     // A secret of its own wins over the URL's.
     let env = pairs(&[("DIESELWATCH__DATABASE__PASSWORD", "other")]);
     let config = load(Some((text, Path::new("dw.toml"))), &env, &[]).unwrap().config;

@@ -1,10 +1,7 @@
 //! The loop that claims tasks and reconciles findings, one step at a time.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -43,7 +40,6 @@ pub struct Evaluator {
     meters: Arc<Meters>,
     nudge: Notify,
     /// Open tasks at the last look; -1 before the first.
-    backlog: AtomicI64,
     on_events: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -71,16 +67,12 @@ impl Evaluator {
         meters: Arc<Meters>,
         on_events: Box<dyn Fn() + Send + Sync>,
     ) -> Arc<Self> {
-        Arc::new(Self { connector, rules, meters, nudge: Notify::new(), backlog: AtomicI64::new(-1), on_events })
+        Arc::new(Self { connector, rules, meters, nudge: Notify::new(), on_events })
     }
 
     /// There may be new tasks.
     pub fn nudge(&self) {
         self.nudge.notify_one();
-    }
-
-    pub fn backlog(&self) -> i64 {
-        self.backlog.load(Ordering::Relaxed)
     }
 
     /// Works until cancelled; a step under way is finished or, by its transaction, undone.
@@ -131,11 +123,7 @@ impl Evaluator {
 
     /// One round of see, ripen, claim, reconcile; tests drive the evaluator with it.
     pub async fn step(&self, client: &mut Client, prepared: &mut Prepared) -> Result<Step, tokio_postgres::Error> {
-        let Some(seen) = tasks::see(client).await? else {
-            self.backlog.store(0, Ordering::Relaxed);
-            return Ok(Step::default());
-        };
-        self.backlog.store(seen.len() as i64, Ordering::Relaxed);
+        let Some(seen) = tasks::see(client).await? else { return Ok(Step::default()) };
         tasks::ripen(client, &seen).await?;
         let started = Instant::now();
         let transaction = client.transaction().await?;

@@ -13,6 +13,9 @@ use super::topic::status_of;
 /// each this bounds the table at 20 MB whatever is published. Further devices are counted, not kept.
 pub const MAX_DEVICES: usize = 200_000;
 
+/// As in the identities of readings: a topic could carry 64 KiB.
+const MAX_IDENTITY_BYTES: usize = 64;
+
 /// What a device last said about itself; `offline` is normally said by its last will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +64,10 @@ impl Devices {
     /// Takes in a status message. An empty payload is how MQTT deletes a retained one: the device is forgotten.
     pub fn update(&self, topic: &str, payload: &[u8]) {
         let Some((kind, device)) = status_of(topic) else { return };
+        if device.len() > MAX_IDENTITY_BYTES {
+            self.inner.lock().unwrap_or_else(PoisonError::into_inner).refused += 1;
+            return;
+        }
         let key = format!("{kind}/{device}");
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;

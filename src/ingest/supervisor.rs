@@ -24,6 +24,14 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 /// A connection whose slot is lost has this long to disconnect by itself.
 const QUIT_WITHIN: Duration = Duration::from_secs(2);
 
+/// The task of one connection.
+struct Running {
+    slot: u16,
+    task: AbortHandle,
+    /// It reads what devices say of themselves.
+    with_states: bool,
+}
+
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
     leases: Option<Leases>,
@@ -35,7 +43,7 @@ pub(super) struct Supervisor {
     finish: CancellationToken,
     /// Dropped with the supervisor, which ends all connections.
     tasks: JoinSet<Ended>,
-    running: HashMap<Id, (u16, AbortHandle)>,
+    running: HashMap<Id, Running>,
 }
 
 /// What happened next.
@@ -153,7 +161,7 @@ impl Supervisor {
     }
 
     fn task_of(&self, slot: u16) -> Option<AbortHandle> {
-        self.running.values().find(|(running, _)| *running == slot).map(|(_, task)| task.clone())
+        self.running.values().find(|running| running.slot == slot).map(|running| running.task.clone())
     }
 
     fn grant(&mut self, granted: Granted) {
@@ -174,19 +182,19 @@ impl Supervisor {
         };
         let client_id = format!("{}-{slot}", shared.config.client_id_prefix);
         let line = Line::new(slot, client_id, gate, order);
-        // The first connection reads the devices' states for the whole process.
-        let with_states = order == Order::Read && shared.lines().values().all(|line| line.order() != Order::Read);
+        // One connection reads the devices' states for the whole process; the next one to begin after it has ended goes on.
+        let with_states = order == Order::Read && !self.running.values().any(|running| running.with_states);
         shared.lines().insert(slot, Arc::clone(&line));
         if self.stop_reading.is_cancelled() {
             line.give(Order::Drain);
         }
         let session = Session::new(Arc::clone(shared), line, self.deliveries.clone(), with_states);
         let task = self.tasks.spawn(session.run());
-        self.running.insert(task.id(), (slot, task));
+        self.running.insert(task.id(), Running { slot, task, with_states });
     }
 
     async fn session_ended(&mut self, id: Id, ended: Option<Ended>) {
-        let Some((slot, _)) = self.running.remove(&id) else { return };
+        let Some(Running { slot, .. }) = self.running.remove(&id) else { return };
         match ended {
             Some(Ended::Left) => {}
             Some(Ended::Retired) => {

@@ -86,7 +86,7 @@ impl Assembler {
             return 1;
         }
         let sha256 = Sha256::digest(&raw);
-        let Some(packet_at) = frame.sent_at.or_else(|| frame.items.first().map(|item| item.collected_at)) else {
+        let Some(packet_at) = packet_time(at, frame) else {
             return self.without_time(at, frame, first, raw, batch);
         };
         let digest = i64::from_be_bytes(std::array::from_fn(|place| sha256[place]));
@@ -264,6 +264,17 @@ impl Assembler {
             raise(packet, owner, Some(finding), batch);
         }
     }
+}
+
+/// When the packet was sent, or, where its clock gives no time that can be true, when the first reading in it that can be was
+/// made: the time of a packet decides which chunk it goes to, and a wrong clock must not make chunks in 2000 or 2099. A
+/// packet none of whose times can be true keeps what it says, and its readings are put aside one by one.
+fn packet_time(at: &Place<'_>, frame: &Frame) -> Option<Timestamp> {
+    let (past, future) = (at.source.plausible_past_days, at.source.plausible_future_minutes);
+    let plausible = |time: &Timestamp| validate::time_plausible(*time, at.message.received_at, past, future).is_ok();
+    let made = || frame.items.iter().map(|item| item.collected_at);
+    let true_time = frame.sent_at.filter(plausible).or_else(|| made().find(plausible));
+    true_time.or(frame.sent_at).or_else(|| made().next())
 }
 
 /// Whether the frame names the device of its topic, or what the register binds that device to. A retrofit terminal's

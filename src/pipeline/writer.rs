@@ -178,15 +178,17 @@ impl Writer {
 
     /// Commits, whatever it takes; `None` only when abandoned.
     async fn commit(&mut self, batch: &Batch, messages: &[Message]) -> Option<()> {
-        match self.try_commit(batch).await? {
+        match self.try_commit(batch, Patience::Some).await? {
             Tried::Committed => Some(()),
-            Tried::Poisoned(_) => self.salvage(messages).await,
+            Tried::Poisoned(_) | Tried::TooMuch => self.salvage(messages).await,
         }
     }
 
-    /// Repeats the batch until it is committed or found to hold a row that the server will never take.
-    async fn try_commit(&mut self, batch: &Batch) -> Option<Tried> {
+    /// Repeats the batch until it is committed, found to hold a row that the server will never take, or, where patience
+    /// has an end, found to be more than the server does in one transaction.
+    async fn try_commit(&mut self, batch: &Batch, patience: Patience) -> Option<Tried> {
         let mut backoff = backoff();
+        let mut too_much = 0;
         loop {
             self.connected().await?;
             let Some(committer) = &mut self.committer else { continue };
@@ -207,6 +209,14 @@ impl Writer {
                 Class::Operator => ErrorClass::Fatal,
                 Class::Away | Class::Again | Class::Duplicate => ErrorClass::Transient,
             });
+            if is_too_much(&error) {
+                too_much += 1;
+                if patience == Patience::Some && too_much == TRIES_WHOLE {
+                    tracing::warn!(writer = self.name, error = %describe(&error), "a batch is too much for one transaction");
+                    self.committer = None;
+                    return Some(Tried::TooMuch);
+                }
+            }
             match class {
                 Class::Poison => return Some(Tried::Poisoned(describe(&error))),
                 Class::Away => {
@@ -232,7 +242,7 @@ impl Writer {
         tracing::warn!(
             writer = self.name,
             messages = messages.len(),
-            "a batch holds a row that the database refuses; halving it"
+            "the database does not take a batch as it is; halving it"
         );
         let mut pieces = Pieces::all(messages.len());
         while let Some(piece) = pieces.take() {
@@ -241,15 +251,33 @@ impl Writer {
             for message in messages.get(piece.messages()).unwrap_or_default() {
                 elements = self.assemble(message, piece.elements(), &mut batch).await?;
             }
-            let Tried::Poisoned(why) = self.try_commit(&batch).await? else { continue };
-            if let Some(Piece::Reading { message, element }) = pieces.split(piece, elements) {
-                let Some(message) = messages.get(message) else { continue };
-                let refusal = Refusal::new(Reason::RefusedByStore, why);
-                let mut letter = Batch::new(self.shared.sources.len());
-                self.shared.assembler.put_aside(message, element, refusal, &mut letter);
-                // A dead letter holds bytes and sanitised text: there is nothing in it to refuse.
-                self.try_commit(&letter).await?;
-            }
+            let why = match self.try_commit(&batch, Patience::Some).await? {
+                Tried::Committed => continue,
+                Tried::Poisoned(why) => Some(why),
+                Tried::TooMuch => None,
+            };
+            let Some(Piece::Reading { message, element }) = pieces.split(piece, elements) else { continue };
+            let Some(message) = messages.get(message) else { continue };
+            let Some(why) = why else {
+                // One reading is not too much: it is the server that cannot work now.
+                self.insist(&batch).await?;
+                continue;
+            };
+            let refusal = Refusal::new(Reason::RefusedByStore, why);
+            let mut letter = Batch::new(self.shared.sources.len());
+            self.shared.assembler.put_aside(message, element, refusal, &mut letter);
+            self.insist(&letter).await?;
+        }
+        Some(())
+    }
+
+    /// Commits what cannot be made smaller. A dead letter holds bytes and sanitised text, so that there is nothing in it
+    /// to refuse; if one is refused all the same, its message is not acknowledged without it.
+    async fn insist(&mut self, batch: &Batch) -> Option<()> {
+        let mut backoff = backoff();
+        while let Tried::Poisoned(why) = self.try_commit(batch, Patience::Endless).await? {
+            tracing::error!(writer = self.name, why, "the database refuses a dead letter; it is kept and tried again");
+            self.abandon.run_until_cancelled(backoff.wait()).await?;
         }
         Some(())
     }
@@ -272,6 +300,27 @@ impl Writer {
 enum Tried {
     Committed,
     Poisoned(String),
+    /// The server failed at it again and again, and not for one row.
+    TooMuch,
+}
+
+/// Whether a batch may come back as [`Tried::TooMuch`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Some,
+    Endless,
+}
+
+/// How often a batch is tried whole before it is halved because the server cannot do it in one transaction.
+const TRIES_WHOLE: u32 = 3;
+
+/// Failures that a smaller batch may avoid: the table of locks is full (thousands of chunks in one transaction), memory
+/// ran out, a statement took longer than it may, or the server failed inside.
+fn is_too_much(error: &tokio_postgres::Error) -> bool {
+    use tokio_postgres::error::SqlState;
+    error.code().is_some_and(|state| {
+        [SqlState::OUT_OF_MEMORY, SqlState::QUERY_CANCELED].contains(state) || state.code().starts_with("XX")
+    })
 }
 
 fn backoff() -> Backoff {

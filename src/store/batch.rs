@@ -30,13 +30,35 @@ pub struct KeyedRows {
     pub rows: CopyRows,
     /// For each row, where it came from.
     pub origins: Vec<Origin>,
-    /// Earliest and latest partition time.
-    pub span: Option<(Timestamp, Timestamp)>,
+    /// For each row of a hypertable its partition time; nothing where the table has none.
+    pub times: Vec<Timestamp>,
+}
+
+/// Rows apart by more than this are compared with stored ones by themselves, microseconds. One late reading beside fresh ones
+/// would otherwise make the server look through all that is stored between them: 9 million rows over 20 days took 5.9
+/// seconds, five minutes of them 6 milliseconds.
+const APART: i64 = 10 * 60 * 1_000_000;
+
+/// Some rows that lie close together in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub rows: Vec<i32>,
+    pub from: Timestamp,
+    pub to: Timestamp,
 }
 
 impl KeyedRows {
-    pub fn widen(&mut self, at: Timestamp) {
-        self.span = Some(self.span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
+    /// The given rows in clusters, earliest first; a row without a time is in none.
+    pub fn clusters(&self, rows: &[i32]) -> Vec<Cluster> {
+        let time = |row: i32| Some((*self.times.get(usize::try_from(row).ok()?)?, row));
+        let mut timed: Vec<(Timestamp, i32)> = rows.iter().filter_map(|&row| time(row)).collect();
+        timed.sort_unstable();
+        let near = |a: &(Timestamp, i32), b: &(Timestamp, i32)| b.0.micros_since(a.0) <= APART;
+        let cluster = |part: &[(Timestamp, i32)]| {
+            let (from, to) = (part.first()?.0, part.last()?.0);
+            Some(Cluster { rows: part.iter().map(|(_, row)| *row).collect(), from, to })
+        };
+        timed.chunk_by(near).filter_map(cluster).collect()
     }
 }
 
@@ -196,5 +218,20 @@ impl Batch {
         tally.decoded += 1;
         tally.quarantined += 1;
         self.dead_letters.push(letter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_row_is_looked_for_by_itself() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let keyed =
+            KeyedRows { times: [1_000_000, 999_999, 5, 1_000_600, 700_000].map(at).into(), ..KeyedRows::default() };
+        let found: Vec<_> = keyed.clusters(&[0, 1, 2, 3]).into_iter().map(|c| (c.rows, c.from, c.to)).collect();
+        assert_eq!(found, [(vec![2], at(5), at(5)), (vec![1, 0, 3], at(999_999), at(1_000_600))]);
+        assert_eq!(KeyedRows::default().clusters(&[0]), []);
     }
 }

@@ -9,7 +9,7 @@ use futures_util::SinkExt;
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    batch::{Batch, DeadLetter, RowRef, Table, Tally},
+    batch::{Batch, Cluster, DeadLetter, RowRef, Table, Tally},
     consequences,
     findings::{self, Raised},
     flight::Flight,
@@ -198,10 +198,13 @@ async fn staged(
     if known.is_empty() {
         return Ok(outcomes);
     }
-    let compared = match (table.time, keyed.span) {
-        (Some(_), Some((from, to))) => prepared.query(transaction, &table.compare(), &[&known, &from, &to]).await?,
-        _ => prepared.query(transaction, &table.compare(), &[&known]).await?,
-    };
+    let mut compared = Vec::new();
+    if table.time.is_none() {
+        compared = prepared.query(transaction, &table.compare(), &[&known]).await?;
+    }
+    for Cluster { rows, from, to } in keyed.clusters(&known) {
+        compared.extend(prepared.query(transaction, &table.compare(), &[&rows, &from, &to]).await?);
+    }
     for row in compared.iter().filter(|row| row.get(1)) {
         set(&mut outcomes, row.get(0), Outcome::Duplicate);
     }

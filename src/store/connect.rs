@@ -11,10 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::error::describe;
 use crate::config::Database;
 
+/// Longest statement of an HTTP request; a person has given up by then.
+const HTTP_STATEMENT: Duration = Duration::from_secs(15);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("read database.url")]
     Url(#[source] tokio_postgres::Error),
+    #[error("database.url asks for TLS (sslmode=require), and database.ca_file is not set")]
+    NoAuthority,
     #[error("read database.ca_file {path}: {cause}")]
     Authority { path: String, cause: String },
     #[error("connect to the database: {}", describe(.0))]
@@ -41,6 +46,9 @@ impl Connector {
         config.connect_timeout(Duration::from_secs(5)).tcp_user_timeout(Duration::from_secs(20));
         config.keepalives_idle(Duration::from_secs(15));
         let tls = database.ca_file.as_deref().map(tls).transpose()?;
+        if tls.is_none() && config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
+            return Err(ConnectError::NoAuthority);
+        }
         if tls.is_some() {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
         }
@@ -62,11 +70,16 @@ impl Connector {
         self.tls.as_ref().map(|tls| tokio_postgres_rustls::MakeRustlsConnect::new((**tls).clone()))
     }
 
-    /// The same server, for the pool of HTTP reads.
+    /// The same server, for the pool of HTTP reads. Their statements are cut off by the server: somebody who goes away stops
+    /// waiting and not the statement, and a few long ones would keep everybody else out.
     pub fn pool(&self, size: usize) -> deadpool_postgres::Pool {
+        let mut config = self.config.clone();
+        let own = config.get_options().unwrap_or_default().to_owned();
+        let limits = format!("-c statement_timeout={}ms -c lock_timeout=5s", HTTP_STATEMENT.as_millis());
+        config.options(format!("{limits} {own}").trim_end()).application_name("http");
         let manager = match self.rustls() {
-            Some(tls) => deadpool_postgres::Manager::new(self.config.clone(), tls),
-            None => deadpool_postgres::Manager::new(self.config.clone(), NoTls),
+            Some(tls) => deadpool_postgres::Manager::new(config, tls),
+            None => deadpool_postgres::Manager::new(config, NoTls),
         };
         let timeout = Some(Duration::from_secs(5));
         deadpool_postgres::Pool::builder(manager)
@@ -182,6 +195,9 @@ fn tls(ca_file: &Path) -> Result<Arc<rustls::ClientConfig>, ConnectError> {
     for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|e| fail(e.to_string()))? {
         let certificate = certificate.map_err(|e| fail(e.to_string()))?;
         roots.add(certificate).map_err(|e| fail(e.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(fail("no certificate in it".into()));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

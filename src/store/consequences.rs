@@ -26,7 +26,7 @@ pub fn dead_letters<'a>(flight: &mut Flight<'a>, letters: &[&'a DeadLetter], sou
     flight.add(
         "INSERT INTO dead_letter (received_at, source, topic, reason, detail, element, raw, sha256) \
          SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int4[], \
-         $7::bytea[], $8::bytea[]) ON CONFLICT (sha256, topic, reason) DO NOTHING",
+         $7::bytea[], $8::bytea[]) ON CONFLICT (sha256, hashtextextended(topic, 0), reason) DO NOTHING",
         vec![
             value(received),
             value(source),

@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::{fault::Reason, reading::Timestamp};
 
-/// One line of the dead-letter table.
+/// One line of the dead-letter table, without its bytes, of which a few can fill the memory.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Stored {
     pub id: i64,
@@ -14,9 +14,7 @@ pub struct Stored {
     pub reason: String,
     pub detail: String,
     pub element: Option<i32>,
-    #[serde(skip)]
-    pub raw: Vec<u8>,
-    pub bytes: usize,
+    pub bytes: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,7 +23,6 @@ pub struct Stored {
 
 impl Stored {
     fn of(row: &Row) -> Self {
-        let raw: Vec<u8> = row.get("raw");
         Self {
             id: row.get("id"),
             received_at: row.get("received_at"),
@@ -34,8 +31,7 @@ impl Stored {
             reason: row.get("reason"),
             detail: row.get("detail"),
             element: row.get("element"),
-            bytes: raw.len(),
-            raw,
+            bytes: row.get("bytes"),
             replayed_at: row.get("replayed_at"),
             replay_result: row.get("replay_result"),
         }
@@ -62,7 +58,8 @@ pub async fn list(
 ) -> Result<Vec<Stored>, tokio_postgres::Error> {
     let rows = client
         .query(
-            "SELECT * FROM dead_letter WHERE id > $1 AND ($2::int8 IS NULL OR id = $2) \
+            "SELECT id, received_at, source, topic, reason, detail, element, octet_length(raw)::int8 AS bytes, replayed_at, \
+             replay_result FROM dead_letter WHERE id > $1 AND ($2::int8 IS NULL OR id = $2) \
              AND ($3::text IS NULL OR reason = $3) AND ($4::text IS NULL OR source = $4) \
              AND ($5::timestamptz IS NULL OR received_at >= $5) AND ($6 OR replayed_at IS NULL) \
              ORDER BY id LIMIT $7",
@@ -78,6 +75,11 @@ pub async fn list(
         )
         .await?;
     Ok(rows.iter().map(Stored::of).collect())
+}
+
+/// The bytes of one letter.
+pub async fn raw(client: &Client, id: i64) -> Result<Vec<u8>, tokio_postgres::Error> {
+    client.query_one("SELECT raw FROM dead_letter WHERE id = $1", &[&id]).await?.try_get(0)
 }
 
 /// Notes that a letter went through the path again and how that ended.

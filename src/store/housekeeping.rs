@@ -64,24 +64,35 @@ pub async fn apply_policies(
     Ok(())
 }
 
-/// Deletes one bite of what is older than its retention; returns the rows deleted. Called until it returns 0, then daily.
+/// A table from which rows past their retention are deleted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aged {
+    pub table: &'static str,
+    time: &'static str,
+    raw: bool,
+}
+
+/// Plain tables under either flavour.
+const PLAIN: [(&str, &str, bool); 4] = [
+    ("passage_key", "passed_at", false),
+    ("nox_over", "at", false),
+    ("terminal_window", "at", false),
+    ("terminal_day", "day", false),
+];
+
+/// What is to be looked through; TimescaleDB drops the chunks of its own.
+pub fn aged(flavour: Flavour) -> impl Iterator<Item = Aged> {
+    let readings = READINGS.into_iter().filter(move |_| flavour == Flavour::Plain);
+    readings.chain(PLAIN).map(|(table, time, raw)| Aged { table, time, raw })
+}
+
+/// Deletes one bite of what is older than its retention; returns the rows deleted. Called until it returns 0, then hourly.
 pub async fn delete_one_bite(
     client: &Client,
-    flavour: Flavour,
+    Aged { table, time, raw }: Aged,
     retention: &Retention,
 ) -> Result<u64, tokio_postgres::Error> {
-    let mut deleted = 0;
-    if flavour == Flavour::Plain {
-        for (table, time, raw) in READINGS {
-            deleted += delete_older(client, table, time, days(retention, raw)).await?;
-        }
-    }
-    // Plain tables under either flavour.
-    deleted += delete_older(client, "passage_key", "passed_at", retention.readings_days).await?;
-    deleted += delete_older(client, "nox_over", "at", retention.readings_days).await?;
-    deleted += delete_older(client, "terminal_window", "at", retention.readings_days).await?;
-    deleted += delete_older(client, "terminal_day", "day", retention.readings_days).await?;
-    Ok(deleted)
+    delete_older(client, table, time, days(retention, raw)).await
 }
 
 async fn delete_older(client: &Client, table: &str, time: &str, days: u32) -> Result<u64, tokio_postgres::Error> {

@@ -153,7 +153,7 @@ impl KeyedTable {
     }
 
     /// For each of the staged rows `$1` whose key is stored: its number, and whether the stored content is the same.
-    /// Hypertables are bounded by `$2..=$3`, the batch's own span of time, so that no other chunk is opened; in the plain
+    /// Hypertables are bounded by `$2..=$3`, the span of time of those rows, so that no other chunk is opened; in the plain
     /// table OFFSET 0 keeps the planner, which knows nothing of a staging table, from anything but a look by key.
     pub fn compare(&self) -> String {
         let (name, stage) = (self.name, self.stage());

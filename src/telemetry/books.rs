@@ -130,12 +130,19 @@ impl SourceMeters {
 pub struct Levels {
     /// Payload bytes decoded and waiting for a writer.
     pub store_queue_bytes: Level,
-    /// Age at its commit of the oldest message of the last batch, milliseconds.
+    /// Age at its commit of the oldest message of the last batch, milliseconds; while nothing commits, how long messages have
+    /// been waiting.
     pub commit_lag_ms: Level,
+    /// When the last batch was committed, milliseconds since 1970.
+    pub committed_at_ms: Level,
     /// Evaluation tasks nobody has finished.
     pub evaluation_backlog: Level,
     /// Age of the oldest of them, milliseconds.
     pub evaluation_oldest_ms: Level,
+    /// Windows of terminals that are due and nobody has looked at.
+    pub terminal_backlog: Level,
+    /// How long the first of them has been due, milliseconds.
+    pub terminal_oldest_ms: Level,
     /// Packets whose signature waits for verification.
     pub signature_backlog: Level,
     /// How long the oldest of them has waited, milliseconds.
@@ -233,6 +240,8 @@ impl Books {
         gauge!(name::COMMIT_LAG_SECONDS).set(seconds(&self.levels.commit_lag_ms));
         gauge!(name::EVALUATION_BACKLOG).set(self.levels.evaluation_backlog.get() as f64);
         gauge!(name::EVALUATION_OLDEST_SECONDS).set(seconds(&self.levels.evaluation_oldest_ms));
+        gauge!(name::TERMINAL_BACKLOG).set(self.levels.terminal_backlog.get() as f64);
+        gauge!(name::TERMINAL_OLDEST_SECONDS).set(seconds(&self.levels.terminal_oldest_ms));
         gauge!(name::SIGNATURE_BACKLOG).set(self.levels.signature_backlog.get() as f64);
         gauge!(name::SIGNATURE_LAG_SECONDS).set(seconds(&self.levels.signature_lag_ms));
         gauge!(name::OUTBOX_UNSENT).set(self.levels.outbox_unsent.get() as f64);

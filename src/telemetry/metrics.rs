@@ -49,6 +49,8 @@ pub const FINDINGS_REVOKED: &str = "dieselwatch_findings_revoked_total";
 pub const INTERCEPTS: &str = "dieselwatch_intercepts_total";
 pub const EVALUATION_BACKLOG: &str = "dieselwatch_evaluation_backlog_tasks";
 pub const EVALUATION_OLDEST_SECONDS: &str = "dieselwatch_evaluation_oldest_seconds";
+pub const TERMINAL_BACKLOG: &str = "dieselwatch_terminal_backlog_windows";
+pub const TERMINAL_OLDEST_SECONDS: &str = "dieselwatch_terminal_oldest_seconds";
 pub const EVALUATION_SECONDS: &str = "dieselwatch_evaluation_seconds";
 pub const SIGHTING_SWEEP_BACKLOG: &str = "dieselwatch_sighting_sweep_batches";
 pub const KNOWLEDGE_VERSION: &str = "dieselwatch_knowledge_version";
@@ -75,6 +77,7 @@ pub const HTTP_RESPONSES: &str = "dieselwatch_http_responses_total";
 pub const HTTP_STREAMS: &str = "dieselwatch_http_streams";
 pub const PROCESS_CPU_SECONDS: &str = "dieselwatch_process_cpu_seconds";
 pub const PROCESS_RESIDENT_BYTES: &str = "dieselwatch_process_resident_bytes";
+pub const PART_UP: &str = "dieselwatch_part_up";
 pub const BUILD_INFO: &str = "dieselwatch_build_info";
 
 /// What a metric is; a histogram carries its bucket bounds.
@@ -100,9 +103,9 @@ pub const LABELS: &[(&str, &str)] = &[
     ("source", "names of [[source]] in the configuration"),
     ("reason", "fault::Reason"),
     ("rule", "rules of judge and evaluate"),
-    ("part", "kinds of vehicle::knowledge::Knowledge::sizes"),
+    ("part", "kinds of vehicle::knowledge::Knowledge::sizes; api::readiness::Part"),
     ("class", "meters::ErrorClass; for HTTP the first digit of the status"),
-    ("topic", "the three topics of the contract, section 6"),
+    ("topic", "topics of the contract, section 6"),
     ("state", "online or offline"),
     ("result", "signature::Outcome"),
     ("version", "the version of this build"),
@@ -149,13 +152,15 @@ pub const TABLE: &[Metric] = &[
     histogram(BATCH_COMMIT_SECONDS, SECONDS, "Time from the start of a batch's transaction to its commit"),
     histogram(ACK_SECONDS, SECONDS, "Time from a message's arrival to its settlement"),
     gauge(STORE_QUEUE_BYTES, &[], "Payload bytes decoded and waiting for a writer"),
-    gauge(COMMIT_LAG_SECONDS, &[], "Age, at its commit, of the oldest message of the last batch"),
+    gauge(COMMIT_LAG_SECONDS, &[], "Age, at its commit, of the oldest message of the last batch; while nothing commits, how long messages wait"),
     counter(DATABASE_ERRORS, &["class"], "Failed database operations by what is done about them"),
     counter(FINDINGS, &["rule"], "Findings made, first time or again after a revocation"),
     counter(FINDINGS_REVOKED, &["rule"], "Findings withdrawn because the facts changed"),
     counter(INTERCEPTS, &[], "Findings that asked for an officer at once"),
     gauge(EVALUATION_BACKLOG, &[], "Evaluation tasks nobody has finished"),
     gauge(EVALUATION_OLDEST_SECONDS, &[], "Age of the oldest unfinished evaluation task"),
+    gauge(TERMINAL_BACKLOG, &[], "Windows of terminals that are due and not evaluated"),
+    gauge(TERMINAL_OLDEST_SECONDS, &[], "How long the first of them has been due"),
     gauge(SIGHTING_SWEEP_BACKLOG, &[], "Committed batches not yet compared for plates at two places; 0 while it keeps up"),
     histogram(EVALUATION_SECONDS, SECONDS, "Time to evaluate and reconcile one subject"),
     gauge(KNOWLEDGE_VERSION, &["part"], "Version of the register, lists (the highest), zones, stations and devices in use"),
@@ -176,6 +181,7 @@ pub const TABLE: &[Metric] = &[
     gauge(HTTP_STREAMS, &[], "Open server-sent event streams"),
     gauge(PROCESS_CPU_SECONDS, &[], "Processor time of this process since its start, user and system"),
     gauge(PROCESS_RESIDENT_BYTES, &[], "Resident memory of this process"),
+    gauge(PART_UP, &["part"], "1 while the part works, also in part; 0 while it does not or has not yet"),
     gauge(BUILD_INFO, &["version"], "Always 1"),
 ];
 

@@ -25,6 +25,12 @@ pub enum LinkError {
     Url(#[source] tokio_postgres::Error),
     #[error("read the authority's certificate {path}")]
     Authority { path: PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("the authority's file {0} holds no certificate")]
+    NoCertificate(PathBuf),
+    #[error(
+        "the database address asks for TLS (sslmode=require), and no authority is given to check the server by: set database.ca_file"
+    )]
+    NoAuthority,
     #[error("set up TLS")]
     Tls(#[from] rustls::Error),
 }
@@ -43,6 +49,9 @@ impl Link {
         let mut config: Config = url.parse().map_err(LinkError::Url)?;
         if let Some(password) = password {
             config.password(password.expose_secret());
+        }
+        if ca_file.is_none() && config.get_ssl_mode() == SslMode::Require {
+            return Err(LinkError::NoAuthority);
         }
         config.ssl_mode(if ca_file.is_some() { SslMode::Require } else { SslMode::Disable });
         config.application_name("dieselwatch");
@@ -64,6 +73,9 @@ fn tls(ca_file: Option<PathBuf>) -> Result<rustls::ClientConfig, LinkError> {
         for certificate in CertificateDer::pem_file_iter(&path).map_err(unreadable)? {
             roots.add(certificate.map_err(unreadable)?)?;
         }
+        if roots.is_empty() {
+            return Err(LinkError::NoCertificate(path));
+        }
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -81,5 +93,10 @@ mod tests {
         assert!(matches!(Link::new("mysql://localhost", None, None), Err(LinkError::Url(_))));
         let nowhere = Link::new("postgres://dw@localhost/dw", None, Some("/nonexistent.pem".into()));
         assert!(matches!(nowhere, Err(LinkError::Authority { .. })));
+        let asks = Link::new("postgres://dw@localhost/dw?sslmode=require", None, None);
+        assert!(matches!(asks, Err(LinkError::NoAuthority)), "never in the clear without a word");
+        let empty = tempfile::NamedTempFile::new().expect("a file");
+        let nobody = Link::new("postgres://dw@localhost/dw", None, Some(empty.path().to_owned()));
+        assert!(matches!(nobody, Err(LinkError::NoCertificate(_))));
     }
 }

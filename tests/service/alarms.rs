@@ -33,11 +33,15 @@ fn minutes_ago(minutes: i64) -> Timestamp {
 }
 
 fn realtime(serial: u16, at: Timestamp, bodies: Vec<Body>) -> Vec<u8> {
+    realtime_sent(at, serial, at, bodies)
+}
+
+fn realtime_sent(sent_at: Timestamp, serial: u16, at: Timestamp, bodies: Vec<Body>) -> Vec<u8> {
     let entry = |(second, body)| Entry { collected_at: Some(at.plus_seconds(second)), serial, body };
     let entries: Vec<Entry> = (0..).zip(bodies).map(entry).collect();
     let unit = RealtimeUnit {
         layout: Layout::Two,
-        sent_at: Some(at),
+        sent_at: Some(sent_at),
         serial,
         position: PositionReading::Absent,
         entries: &entries,
@@ -142,6 +146,24 @@ async fn a_lamp_with_codes_a_removal_and_a_run_of_nox_become_findings() {
     world.until_count("SELECT count(*) FROM evaluation_task", 0).await;
     balanced(&service).await;
     assert_eq!(world.count("SELECT sum(revision)::int8 FROM finding").await, before);
+    assert_eq!(service.stop().await, Some(0));
+}
+
+/// A clock that was reset says 2000 while the readings say when they were made: they are kept, and nothing goes to 2000.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_send_clock_costs_no_reading() {
+    let Some(world) = World::new().await else { return };
+    let service = Service::start_ready(&world.setting).await;
+    let reset = Timestamp::parse_rfc3339("2000-01-01T00:00:07+08:00").unwrap();
+    let at = minutes_ago(60);
+    let seconds = (0..SECONDS).map(|_| second(120.0)).collect();
+    publish(&world.setting.broker, [(format!("dw/v1/obd/{VIN}/frame"), realtime_sent(reset, 1, at, seconds))]).await;
+    settled(&service, 1).await;
+    balanced(&service).await;
+    assert_eq!(world.count("SELECT count(*) FROM terminal_stream").await, SECONDS);
+    assert_eq!(world.count("SELECT count(*) FROM dead_letter").await, 0);
+    let packet = world.client.query_one("SELECT sent_at FROM terminal_packet", &[]).await.unwrap();
+    assert_eq!(packet.get::<_, Timestamp>(0), at, "the time of its first reading");
     assert_eq!(service.stop().await, Some(0));
 }
 

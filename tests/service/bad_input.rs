@@ -134,3 +134,54 @@ async fn dead_letters_are_listed_shown_and_put_back() {
     support::until("one more", async || (world.count("SELECT count(*) FROM passage").await == 6).then_some(())).await;
     assert_eq!(service.stop().await, Some(0));
 }
+
+/// What an index has no room for is put aside like anything else, and not lost with the acknowledgement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_with_an_endless_topic_is_put_aside() {
+    let Some(world) = World::new().await else { return };
+    let service = Service::start_ready(&world.setting).await;
+    // Not compressible, which an index entry would be.
+    let id: String = (0..8_000_u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let topic = format!("dw/v1/rs/{}/passage", &id[..40_000]);
+    let good = passage("good", &ago(60), 1.0).to_string();
+    for _ in 0..2 {
+        publish(&world.setting.broker, [(&*topic, good.clone()), (PASSAGES, good.clone())]).await;
+    }
+    settled(&service, 4).await;
+    balanced(&service).await;
+    let letters = world.client.query("SELECT topic FROM dead_letter", &[]).await.unwrap();
+    assert_eq!(letters.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), [topic], "once, and whole");
+    assert_eq!(world.count("SELECT count(*) FROM passage").await, 1);
+    assert_eq!(service.stop().await, Some(0));
+}
+
+/// A message that is more than the server does in one transaction is stored in parts; no reading of it is put aside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_much_for_one_transaction_is_stored_in_parts() {
+    let Some(world) = World::new().await else { return };
+    let limit = "CREATE FUNCTION too_much() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                   IF (SELECT count(*) FROM fresh) > 3 THEN RAISE EXCEPTION 'out of shared memory' USING ERRCODE = '53200'; \
+                   END IF; RETURN NULL; END $$; \
+                 CREATE TRIGGER too_much AFTER INSERT ON passage_key REFERENCING NEW TABLE AS fresh \
+                   FOR EACH STATEMENT EXECUTE FUNCTION too_much()";
+    world.client.batch_execute(limit).await.unwrap();
+    let service = Service::start_ready(&world.setting).await;
+    let passages: Vec<_> = (0..20).map(|n| passage(&format!("r{n}"), &ago(100 * n + 60), 1.0)).collect();
+    publish(&world.setting.broker, [(PASSAGES, json!(passages).to_string())]).await;
+    settled(&service, 1).await;
+    balanced(&service).await;
+    assert_eq!(world.count("SELECT count(*) FROM passage").await, 20);
+    assert_eq!(world.count("SELECT count(*) FROM dead_letter").await, 0);
+    assert_eq!(service.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nul_in_an_address_is_the_caller_s_mistake() {
+    let Some(world) = World::new().await else { return };
+    let service = Service::start_ready(&world.setting).await;
+    for path in ["/api/v1/passages?station=%00", "/api/v1/violations?rule=a%00", "/api/v1/terminals/%00/days"] {
+        let (status, body) = support::http::get(service.http(), path).await.unwrap();
+        assert_eq!(status, 400, "{path}: {body}");
+    }
+    assert_eq!(service.stop().await, Some(0));
+}

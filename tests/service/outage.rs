@@ -51,6 +51,13 @@ async fn a_database_that_stops_or_crashes_under_load_costs_time_and_nothing_else
             matches!(answer, Ok((503, _))).then_some(())
         })
         .await;
+        // So do the metrics, which is what wakes somebody.
+        support::until("the metrics to tell", async || {
+            let text = service.metrics().await;
+            let down = metric(&text, "dieselwatch_part_up", &["part=\"database\""]) == 0.0;
+            (down && metric(&text, "dieselwatch_commit_lag_seconds", &[]) > 3.0).then_some(())
+        })
+        .await;
         server = EmbeddedPostgres::start(folder.path()).await.unwrap();
     }
     let summary = running.await.unwrap();

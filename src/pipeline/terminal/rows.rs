@@ -41,7 +41,7 @@ pub(super) fn packet_row(
     let origin = origin(at, packet, first, batch);
     let table = &mut batch.keyed[Table::Packet as usize];
     let owner = RowRef { table: Table::Packet, row: table.rows.len() as u32 };
-    table.widen(packet.at);
+    table.times.push(packet.at);
     table.origins.push(origin);
     let mut row = table.rows.row(TERMINAL_PACKET.width());
     row.time(packet.at);
@@ -84,7 +84,7 @@ pub(super) fn item_row(
     let origin = origin(at, packet, element, batch);
     let table = &mut batch.keyed[Table::Item as usize];
     let owner = RowRef { table: Table::Item, row: table.rows.len() as u32 };
-    table.widen(named.at);
+    table.times.push(named.at);
     table.origins.push(origin);
     let mut row = table.rows.row(TERMINAL_ITEM.width());
     row.time(named.at);
@@ -109,7 +109,7 @@ pub(super) fn stream_row(
     let origin = origin(at, packet, element, batch);
     let table = &mut batch.keyed[Table::Stream as usize];
     let owner = RowRef { table: Table::Stream, row: table.rows.len() as u32 };
-    table.widen(item.collected_at);
+    table.times.push(item.collected_at);
     table.origins.push(origin);
     let channels = in_order(stream);
     let position = stream.position.get().or_else(|| packet.frame.position());
