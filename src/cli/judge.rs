@@ -20,12 +20,8 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Exit, UsageError, progress::Progress};
-use crate::{
-    config::{self, Config},
-    judge::RuleBook,
-    zone::Datum,
-};
+use super::{ConfigArgs, Exit, UsageError, progress::Progress};
+use crate::{config, judge::RuleBook, zone::Datum};
 use files::Files;
 use work::{Judge, judge_lines};
 
@@ -38,6 +34,8 @@ use work::{Judge, judge_lines};
         dieselwatch judge --mapping rs-consumer --vehicles vehicles.csv export.jsonl > verdicts.jsonl"
 )]
 pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// Vehicle register (CSV as for `import vehicles`); without it every fuel is unknown.
     #[arg(long, value_name = "CSV")]
     pub vehicles: Option<PathBuf>,
@@ -62,10 +60,10 @@ pub struct Args {
     /// Names, codes and units of the passages where they are not our own: a built-in mapping or a file, as in a `[[source]]`.
     #[arg(long, value_name = "NAME|FILE")]
     pub mapping: Option<String>,
-    /// Table of limits; without it the one built in.
+    /// Table of limits; without it the configuration's.
     #[arg(long, value_name = "TOML")]
     pub limits: Option<PathBuf>,
-    /// Table of vehicle rules; without it the one built in.
+    /// Table of vehicle rules; without it the configuration's.
     #[arg(long, value_name = "TOML")]
     pub rules: Option<PathBuf>,
     /// Threads that judge; without it one for each core. The output is the same for any number.
@@ -98,7 +96,7 @@ impl FromStr for ListFile {
 
 /// Exit 1 where a line was refused, or a row of a register or list.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let settings = Config::built_in()?.judge;
+    let settings = args.config.load()?.judge;
     let limits_file = args.limits.clone().or(settings.limits_file.clone());
     let rules_file = args.rules.clone().or(settings.rules_file.clone());
     let book = RuleBook::load(config::Judge { limits_file, rules_file, ..settings })

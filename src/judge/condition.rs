@@ -17,9 +17,10 @@ pub struct StationFacts {
 }
 
 impl StationFacts {
-    pub fn of(station: &Station) -> Self {
-        let &Station { slope_deg, calibrated_at, certificate_until, .. } = station;
-        Self { slope_deg, calibrated_at, certificate_until }
+    /// As they were for a vehicle that passed at `passed_at`.
+    pub fn of(station: &Station, passed_at: Timestamp) -> Self {
+        let &Station { slope_deg, certificate_until, .. } = station;
+        Self { slope_deg, calibrated_at: station.calibrated_before(passed_at), certificate_until }
     }
 }
 

@@ -68,7 +68,7 @@ impl Assembler {
             None => no_match(),
         };
         let registered = at.knowledge.stations.find(&message.device);
-        let station = registered.map(judge::StationFacts::of);
+        let station = registered.map(|station| judge::StationFacts::of(station, passage.passed_at));
         let age = message.received_at.micros_since(passage.passed_at);
         let live = !message.replayed && age <= i64::from(self.rules.settings.live_seconds) * 1_000_000;
         let surroundings = at.knowledge.surroundings(passage, registered, Some(message.received_at));

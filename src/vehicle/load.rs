@@ -205,8 +205,10 @@ async fn lists(transaction: &Transaction<'_>, versions: &BTreeMap<String, i32>) 
 async fn stations(transaction: &Transaction<'_>, version: i32) -> Result<Stations, LoadError> {
     let rows = stream(
         transaction,
-        "SELECT station_id, id, kind, slope_deg, calibrated_at, certificate_until, longitude, latitude, known
-         FROM current_stations",
+        "SELECT station_id, id, kind, slope_deg, calibrated_at, certificate_until, longitude, latitude, known,
+             ARRAY(SELECT v.calibrated_at FROM station_versions v
+                   WHERE v.station_id = c.station_id AND v.to_version IS NOT NULL AND v.calibrated_at IS NOT NULL)
+         FROM current_stations c",
     )
     .await?;
     pin_mut!(rows);
@@ -218,6 +220,7 @@ async fn stations(transaction: &Transaction<'_>, version: i32) -> Result<Station
             kind: kind.and_then(StationKind::parse),
             slope_deg: row.try_get(3)?,
             calibrated_at: row.try_get(4)?,
+            earlier_calibrations: row.try_get::<_, Vec<crate::reading::Timestamp>>(9)?.into(),
             certificate_until: row.try_get(5)?,
             lon: row.try_get(6)?,
             lat: row.try_get(7)?,

@@ -43,6 +43,9 @@ pub struct Station {
     /// Uphill positive, degrees.
     pub slope_deg: Option<f32>,
     pub calibrated_at: Option<Timestamp>,
+    /// Calibrations that earlier versions named, in no order: a passage that comes late, or is judged again, is measured by
+    /// the last one before it.
+    pub earlier_calibrations: Box<[Timestamp]>,
     /// First instant at which the certificate no longer holds.
     pub certificate_until: Option<Timestamp>,
     /// WGS-84 degrees.
@@ -52,6 +55,16 @@ pub struct Station {
     pub known: bool,
     /// The zones that hold its place, looked up once for all its passages; see [`Stations::sited`].
     pub zones: Holding,
+}
+
+impl Station {
+    /// The last calibration before `at` that is known; the version in force is believed first, so that a date put right
+    /// counts.
+    pub fn calibrated_before(&self, at: Timestamp) -> Option<Timestamp> {
+        let before = |calibrated: &Timestamp| *calibrated <= at;
+        let earlier = || self.earlier_calibrations.iter().copied().filter(before).max();
+        self.calibrated_at.filter(before).or_else(earlier)
+    }
 }
 
 /// One version of the stations. Immutable.
@@ -95,5 +108,24 @@ impl Stations {
 
     pub fn is_empty(&self) -> bool {
         self.by_code.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_calibration_before_a_passage_counts() {
+        let at = |day: i64| Timestamp::from_micros(day * 86_400_000_000);
+        let earlier = [at(10), at(200), at(100)].into();
+        let station = Station { calibrated_at: Some(at(300)), earlier_calibrations: earlier, ..Station::default() };
+        for (day, found) in
+            [(5, None), (10, Some(10)), (150, Some(100)), (299, Some(200)), (300, Some(300)), (900, Some(300))]
+        {
+            assert_eq!(station.calibrated_before(at(day)), found.map(at), "day {day}");
+        }
+        let unknown = Station { calibrated_at: None, ..station };
+        assert_eq!(unknown.calibrated_before(at(900)), Some(at(200)));
     }
 }

@@ -233,6 +233,24 @@ async fn lists_zones_stations_and_devices_arrive_as_they_were_written() {
 }
 
 #[tokio::test]
+async fn a_new_calibration_does_not_hide_the_one_a_late_passage_was_measured_by() {
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("stations.csv");
+    for calibrated in ["2025-06-01", "2026-03-05"] {
+        let text = format!("station_id,kind,calibrated_at\n370306-01,fixed_vertical,{calibrated}\n");
+        std::fs::write(&file, text).expect("written");
+        try_import(&database, &["stations", &file.display().to_string()]).await.expect("imported");
+    }
+    let knowledge = loaded(&database).await;
+    let station = knowledge.stations.find("370306-01").expect("known");
+    let midnight = |year, month, day| Timestamp::from_china(year, month, day, 0, 0, 0);
+    assert_eq!(station.calibrated_before(noon(2026, 3, 1)), midnight(2025, 6, 1));
+    assert_eq!(station.calibrated_before(noon(2026, 3, 6)), midnight(2026, 3, 5));
+    assert_eq!(station.calibrated_before(noon(2025, 5, 1)), None);
+}
+
+#[tokio::test]
 async fn newcomers_get_one_key_whoever_asks_and_keep_it_when_they_become_known() {
     let database = Database::migrated().await;
     let station = StationId::parse("370306-02").expect("legal");

@@ -16,7 +16,7 @@ use crate::{
     mapping::{Mapping, Target},
     reading::PlateKey,
     vehicle::{
-        import::{apply::ReadSummary, offline},
+        import::{ImportError, apply::ReadSummary, offline},
         knowledge::Knowledge,
         lists::ListsBuilder,
     },
@@ -38,23 +38,23 @@ impl Files {
         let mut known = Knowledge::default();
         let mut refused = false;
         if let Some(path) = &args.vehicles {
-            let (registry, read) = offline::vehicles(path).with_context(|| reading(path))?;
+            let (registry, read) = named(path, offline::vehicles(path))?;
             refused |= told(path, &read);
             known.registry = registry.into();
         }
         let mut lists = ListsBuilder::default();
         for list in &args.lists {
-            let read = offline::list(&list.name, &list.path, &mut lists).with_context(|| reading(&list.path))?;
+            let read = named(&list.path, offline::list(&list.name, &list.path, &mut lists))?;
             refused |= told(&list.path, &read);
         }
         known.lists = lists.build().into();
         if let Some(path) = &args.zones {
-            let (zones, read) = offline::zones(path, args.datum).with_context(|| reading(path))?;
+            let (zones, read) = named(path, offline::zones(path, args.datum))?;
             whole(path, &read)?;
             known.zones = zones.into();
         }
         if let Some(path) = &args.stations {
-            let (stations, read) = offline::stations(path).with_context(|| reading(path))?;
+            let (stations, read) = named(path, offline::stations(path))?;
             whole(path, &read)?;
             known.stations = stations.sited(&known.zones).into();
         }
@@ -63,7 +63,7 @@ impl Files {
         }
         let mut rechecks: HashMap<PlateKey, Vec<Passed>> = HashMap::new();
         if let Some(path) = &args.inspections {
-            let (rows, read) = offline::inspections(path).with_context(|| reading(path))?;
+            let (rows, read) = named(path, offline::inspections(path))?;
             whole(path, &read)?;
             let resets: Vec<InspectionKind> = book.limits.episode().reset_kinds().collect();
             for row in rows.iter().filter(|row| row.passed && resets.contains(&row.kind)) {
@@ -76,8 +76,12 @@ impl Files {
     }
 }
 
-fn reading(path: &Path) -> String {
-    format!("read {}", path.display())
+/// A file that is not there is a wrong argument; one that cannot be used is work that failed.
+fn named<T>(path: &Path, read: Result<T, ImportError>) -> anyhow::Result<T> {
+    match read {
+        Err(error @ ImportError::Read { .. }) => Err(UsageError(chain(&error)).into()),
+        read => read.with_context(|| format!("read {}", path.display())),
+    }
 }
 
 /// Names refused rows on standard error; whether there were any.

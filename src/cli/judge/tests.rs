@@ -183,7 +183,12 @@ fn fails(words: &[&str]) -> String {
 
 #[test]
 fn what_is_not_there_is_named() {
-    for words in [&["/nowhere.jsonl"][..], &["--limits", "/nowhere.toml"], &["--mapping", "nobody"]] {
+    for words in [
+        &["/nowhere.jsonl"][..],
+        &["--limits", "/nowhere.toml"],
+        &["--mapping", "nobody"],
+        &["--vehicles", "/nowhere.csv"],
+    ] {
         let told = fails(words);
         assert!(told.contains(words.last().expect("a word")), "{told}");
     }

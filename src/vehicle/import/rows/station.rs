@@ -65,6 +65,7 @@ impl StationRow {
             kind: StationKind::parse(self.kind),
             slope_deg: self.slope_deg,
             calibrated_at: self.calibrated_at,
+            earlier_calibrations: Box::default(),
             certificate_until: self.certificate_until,
             lon: self.longitude,
             lat: self.latitude,
