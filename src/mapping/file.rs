@@ -5,16 +5,13 @@ use toml::{Table, Value};
 
 use super::{
     Mapping, Target, colours,
-    rule::{Kind, Rule, TimeForm},
+    rule::{Kind, OPTIONAL_WORDS, Rule, TimeForm, own_word},
     unit::{self, Scale},
 };
-use crate::{
-    decode::remote_sensing::{fuel_hint_word, rig_result_word},
-    reading::PlateColor,
-};
+use crate::reading::PlateColor;
 
 const TOP_KEYS: &[&str] = &["about", "target", "missing", "ignore", "columns"];
-const COLUMN_KEYS: &[&str] = &["from", "constant", "values", "table", "format", "unit", "missing"];
+const COLUMN_KEYS: &[&str] = &["from", "constant", "values", "table", "format", "unit", "missing", "otherwise"];
 
 /// Similarity from which a known name is suggested (Jaro-Winkler, 0..=1).
 const SIMILAR: f64 = 0.75;
@@ -165,6 +162,7 @@ impl Reading {
             table: self.colours(&at, kind, table.get("table")),
             forms: self.forms(&at, kind, table.get("format")),
             scale: self.scale(&at, column, table.get("unit")),
+            otherwise_missing: self.otherwise(&at, column, table.get("otherwise")),
         };
         if let Some(constant) = rule.constant()
             && (rule.text(constant).is_err() || constant.is_empty())
@@ -189,9 +187,7 @@ impl Reading {
             let Some(ours) = self.text(&at, Some(ours)) else { continue };
             let right = match (column, kind) {
                 (_, Kind::Colour) => PlateColor::parse(&ours).is_some(),
-                ("fuel_hint", _) => fuel_hint_word(&ours),
-                ("rig_result", _) => rig_result_word(&ours),
-                _ => true,
+                (column, _) => own_word(column, &ours),
             };
             if !right {
                 self.problems.push(format!("{at}: `{ours}` is no value of {column}"));
@@ -199,6 +195,19 @@ impl Reading {
             values.insert(theirs.as_str().into(), ours);
         }
         values
+    }
+
+    /// What a word means that `values` does not name; `true` where it stands for no value.
+    fn otherwise(&mut self, at: &str, column: &str, value: Option<&Value>) -> bool {
+        let Some(word) = self.text(&format!("{at}.otherwise"), value) else { return false };
+        if &*word != "missing" {
+            self.problems.push(format!("{at}.otherwise: {}", unknown("word", &word, &["missing"])));
+        }
+        let may = OPTIONAL_WORDS.contains(&column);
+        if !may {
+            self.problems.push(format!("{at}.otherwise: only for {}", OPTIONAL_WORDS.join(" and ")));
+        }
+        may
     }
 
     fn colours(&mut self, at: &str, kind: Kind, value: Option<&Value>) -> Option<(Box<str>, &'static colours::Codes)> {

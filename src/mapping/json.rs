@@ -14,6 +14,8 @@ use crate::fault::Reason;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Feed<'a> {
     Null,
+    /// No value either, because nobody knows the word that stands there.
+    Unknown,
     /// JSON text of a number or a list, to be parsed by the reader of our own form.
     Raw(&'a str),
     Text(Cow<'a, str>),
@@ -40,6 +42,7 @@ impl Rule {
             Cow::Borrowed(text) => self.feed_text(text),
             Cow::Owned(text) => Ok(match self.feed_text(&text)? {
                 Feed::Null => Feed::Null,
+                Feed::Unknown => Feed::Unknown,
                 Feed::Text(text) => Feed::Text(Cow::Owned(text.into_owned())),
                 Feed::Number(number) => Feed::Number(number),
                 Feed::Flag(flag) => Feed::Flag(flag),
@@ -52,6 +55,9 @@ impl Rule {
     fn feed_text<'a>(&'a self, text: &'a str) -> Result<Feed<'a>, Reason> {
         if self.is_missing(text) {
             return Ok(Feed::Null);
+        }
+        if self.passes_over(text) {
+            return Ok(Feed::Unknown);
         }
         let text = self.translated(text);
         Ok(match self.kind {
@@ -125,7 +131,7 @@ impl<'de> Deserializer<'de> for Feed<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         match self {
-            Feed::Null => visitor.visit_unit(),
+            Feed::Null | Feed::Unknown => visitor.visit_unit(),
             Feed::Raw(raw) => whole(raw, |json| json.deserialize_any(visitor)),
             Feed::Text(text) => visitor.visit_str(&text),
             Feed::Number(number) => visitor.visit_f64(number),
@@ -135,7 +141,7 @@ impl<'de> Deserializer<'de> for Feed<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         match self {
-            Feed::Null => visitor.visit_none(),
+            Feed::Null | Feed::Unknown => visitor.visit_none(),
             other => visitor.visit_some(other),
         }
     }

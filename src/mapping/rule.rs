@@ -9,7 +9,10 @@ use super::{
     colours::{self, Codes},
     unit::Scale,
 };
-use crate::reading::{PlateColor, Timestamp};
+use crate::{
+    decode::remote_sensing::{fuel_hint_word, rig_result_word},
+    reading::{PlateColor, Timestamp},
+};
 
 /// What kind of value our column holds; decides which conversions make sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,9 @@ pub struct Rule {
     pub(super) table: Option<(Box<str>, &'static Codes)>,
     pub(super) forms: Box<[TimeForm]>,
     pub(super) scale: Option<Scale>,
+    /// A word that neither `values` nor our own form knows stands for no value, instead of losing the reading. Only for
+    /// columns that may be missing.
+    pub(super) otherwise_missing: bool,
 }
 
 impl Rule {
@@ -122,6 +128,11 @@ impl Rule {
     pub fn translated<'a>(&'a self, text: &'a str) -> &'a str {
         // Most rules have no words at all; hashing for them would be half the cost of a mapping.
         if self.values.is_empty() { text } else { self.values.get(text).map_or(text, |ours| ours) }
+    }
+
+    /// Whether a word is one that nobody knows and that the mapping lets pass as no value.
+    pub(super) fn passes_over(&self, text: &str) -> bool {
+        self.otherwise_missing && !self.values.contains_key(text) && !own_word(self.column, text)
     }
 
     /// Our text for a cell of theirs; empty where it holds no value.
@@ -180,6 +191,18 @@ impl Rule {
             Kind::Day => at.china_day().to_string(),
             _ => at.to_string(),
         })
+    }
+}
+
+/// Columns of a closed set of words that a reading may lack.
+pub(super) const OPTIONAL_WORDS: &[&str] = &["fuel_hint", "rig_result"];
+
+/// Whether a column of [`OPTIONAL_WORDS`] has this word in our own form.
+pub(super) fn own_word(column: &str, text: &str) -> bool {
+    match column {
+        "fuel_hint" => fuel_hint_word(text),
+        "rig_result" => rig_result_word(text),
+        _ => true,
     }
 }
 

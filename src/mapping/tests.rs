@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     decode::remote_sensing::{decode, decode_mapped},
     fault::Reason,
-    reading::passage::{Passage, PlateReading},
+    reading::passage::{FuelHint, Passage, PlateReading},
 };
 
 fn fixture(name: &str) -> String {
@@ -108,6 +108,38 @@ fn refusals_name_the_foreign_field_and_not_its_content() {
     assert_eq!(mapped(&mapping, &unread).expect("a passage").plate, PlateReading::Unread);
     unread["record_id"] = json!("ours");
     assert_eq!(mapped(&mapping, &unread).expect("a passage").record_id.as_str(), "20261103081530001");
+}
+
+#[test]
+fn an_unknown_word_of_an_optional_field_costs_that_field_only() {
+    let decoded = |mapping: &Mapping, value: &Value| {
+        let text = value.to_string();
+        let element = decode_mapped(text.as_bytes(), Some(mapping)).expect("JSON").next().expect("an element");
+        (element.passage.expect("a passage"), element.unknown_fields)
+    };
+    for (name, field, known, unknown) in [
+        ("rs-consumer", "car_type", vec![json!("柴油"), json!("B"), json!("diesel")], vec![json!("天然气"), json!(3)]),
+        ("baolong", "rlzl", vec![json!("B"), json!("diesel")], vec![json!("E"), json!("\u{67f4}"), json!("")]),
+    ] {
+        let mapping = built_in(name);
+        let mut value: Value = serde_json::from_str(&fixture(&format!("{name}.json"))).expect("JSON");
+        for word in known {
+            value[field] = word;
+            let (passage, unknown_fields) = decoded(&mapping, &value);
+            assert_eq!((passage.fuel_hint, unknown_fields), (Some(FuelHint::Diesel), 0), "{name} {value}");
+        }
+        for word in unknown {
+            let counted = u32::from(word != json!(""));
+            value[field] = word;
+            let (passage, unknown_fields) = decoded(&mapping, &value);
+            assert_eq!((passage.fuel_hint, unknown_fields), (None, counted), "{name} {value}");
+        }
+    }
+    let text = "target = \"passage\"\n[columns]\nstation_id = \"s\"\nrecord_id = \"r\"\npassed_at = \"t\"\nplate = \"p\"\n\
+                plate_color = { from = \"c\", otherwise = \"missing\" }\nfuel_hint = { from = \"f\", otherwise = \"mising\" }\n";
+    let found = problems(text).join("\n");
+    assert!(found.contains("columns.plate_color.otherwise: only for fuel_hint and rig_result"), "{found}");
+    assert!(found.contains("unknown word `mising`; is `missing` meant?"), "{found}");
 }
 
 #[test]

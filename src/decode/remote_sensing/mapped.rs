@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     fault::Reason,
-    mapping::{Mapping, Rule},
+    mapping::{Feed, Mapping, Rule},
 };
 
 /// A name that is no field of ours: counted as unknown, passed over.
@@ -23,8 +23,16 @@ pub(super) struct Mapped<'s, 'de, A> {
     constants: &'de [Rule],
     /// Why a value has no form of ours.
     unfit: &'s mut Option<Reason>,
+    counts: &'s mut Counts,
+}
+
+/// What a mapping changes in the count of unknown fields.
+#[derive(Default)]
+pub(super) struct Counts {
     /// Unknown fields that the mapping knows of.
-    expected: &'s mut u32,
+    pub expected: u32,
+    /// Known fields whose word nobody knows, taken as missing.
+    pub unknown_words: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -39,9 +47,9 @@ impl<'s, 'de, A> Mapped<'s, 'de, A> {
         foreign: &'s mut A,
         mapping: &'de Mapping,
         unfit: &'s mut Option<Reason>,
-        expected: &'s mut u32,
+        counts: &'s mut Counts,
     ) -> Self {
-        Self { foreign, mapping, next: Next::Skipped, constants: mapping.constants(), unfit, expected }
+        Self { foreign, mapping, next: Next::Skipped, constants: mapping.constants(), unfit, counts }
     }
 }
 
@@ -56,7 +64,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Mapped<'_, 'de, A> {
             }
             Some(found) => {
                 self.next = Next::Skipped;
-                *self.expected += u32::from(matches!(found, Found::Ignored));
+                self.counts.expected += u32::from(matches!(found, Found::Ignored));
                 UNKNOWN
             }
             None => {
@@ -90,11 +98,14 @@ impl<'de, A> Mapped<'_, 'de, A> {
     ) -> Result<V::Value, E> {
         let reason = match rule.feed(raw) {
             // Our parser calls a number too large for its float broken JSON.
-            Ok(feed) => match seed.deserialize(feed) {
-                Ok(value) => return Ok(value),
-                Err(error) if error.classify() == serde_json::error::Category::Data => Reason::WrongType,
-                Err(_) => Reason::OutOfRange,
-            },
+            Ok(feed) => {
+                self.counts.unknown_words += u32::from(feed == Feed::Unknown);
+                match seed.deserialize(feed) {
+                    Ok(value) => return Ok(value),
+                    Err(error) if error.classify() == serde_json::error::Category::Data => Reason::WrongType,
+                    Err(_) => Reason::OutOfRange,
+                }
+            }
             Err(reason) => reason,
         };
         *self.unfit = Some(reason);

@@ -20,7 +20,7 @@ use crate::{
 
 mod text;
 
-use super::mapped::Mapped;
+use super::mapped::{Counts, Mapped};
 use text::{Media, Text};
 pub use text::{fuel_hint_word, rig_result_word};
 
@@ -275,11 +275,11 @@ impl<'de> de::Visitor<'de> for Seed<'_, 'de> {
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
         let Some(mapping) = self.mapping else { return self.read(map) };
         let mut unfit = None;
-        let mut expected = 0;
-        let mapped = Mapped::new(&mut map, mapping, &mut unfit, &mut expected);
+        let mut counts = Counts::default();
+        let mapped = Mapped::new(&mut map, mapping, &mut unfit, &mut counts);
         let progress = &mut *self.progress;
         let wire = Seed { progress, mapping: None }.read(mapped);
-        progress.unknown = progress.unknown.saturating_sub(expected);
+        progress.unknown = progress.unknown.saturating_sub(counts.expected) + counts.unknown_words;
         if let Some(reason) = unfit {
             progress.fault = Some(Fault::Unfit(reason));
         }
