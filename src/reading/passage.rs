@@ -153,9 +153,14 @@ impl Passage {
     }
 }
 
-/// Room for every passage the decoder makes: 17 floats, 52 bytes of other numbers and three texts of at most
-/// [`MAX_ID_BYTES`](super::ids::MAX_ID_BYTES), each with its length.
-const MAX_CONTENT_BYTES: usize = 17 * 4 + 52 + 3 * (1 + super::ids::MAX_ID_BYTES);
+/// Longest vehicle kind hint, characters.
+pub const MAX_HINT_CHARS: usize = 64;
+/// The same in bytes, whatever the characters.
+pub const MAX_HINT_BYTES: usize = 4 * MAX_HINT_CHARS;
+
+/// Room for every passage the decoder makes: 17 floats, 52 bytes of other numbers, two identifiers and a hint, each with its
+/// length.
+const MAX_CONTENT_BYTES: usize = 17 * 4 + 52 + 2 * (1 + super::ids::MAX_ID_BYTES) + 1 + MAX_HINT_BYTES;
 
 /// The bytes hashed, in a fixed array: they are made for every passage, and growing a vector took longer than the hash.
 struct Content {
@@ -168,7 +173,8 @@ impl Content {
         self.slice(&bytes);
     }
 
-    /// Length first, so that no two sequences of texts run into the same bytes.
+    /// Length first, so that no two sequences of texts run into the same bytes. The hint may be longer than its length says;
+    /// it is the last text, so nothing follows that it could run into.
     fn text(&mut self, text: &str) {
         self.put([text.len() as u8]);
         self.slice(text.as_bytes());
@@ -176,7 +182,7 @@ impl Content {
 
     fn slice(&mut self, bytes: &[u8]) {
         let end = self.length + bytes.len();
-        debug_assert!(end <= MAX_CONTENT_BYTES, "a text longer than an identifier may be");
+        debug_assert!(end <= MAX_CONTENT_BYTES, "a text longer than it may be");
         if let Some(room) = self.bytes.get_mut(self.length..end) {
             room.copy_from_slice(bytes);
             self.length = end;

@@ -45,6 +45,18 @@ fn an_unread_plate_is_null_and_present() {
 }
 
 #[test]
+fn a_hint_is_as_long_as_the_schema_says_in_characters() {
+    for word in ["重型半挂牵引车", "x", "重", "𫟷"] {
+        let longest: String = word.chars().cycle().take(64).collect();
+        let passage = one(&changed("vehicle_kind_hint", json!(longest))).expect("64 characters");
+        assert_eq!(passage.vehicle_kind_hint.as_deref(), Some(&*longest));
+        assert_ne!(passage.content_hash(), one(ORDINARY).expect("legal").content_hash());
+        let longer: String = word.chars().cycle().take(65).collect();
+        assert_eq!(reason(&changed("vehicle_kind_hint", json!(longer))), Reason::OutOfRange);
+    }
+}
+
+#[test]
 fn what_is_wrong_has_its_reason() {
     for (field, value, expected) in [
         ("station_id", json!(7), Reason::WrongType),

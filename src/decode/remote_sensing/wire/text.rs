@@ -8,8 +8,7 @@ use crate::{
     fault::Reason,
     reading::{
         Plate, PlateColor, RecordId, StationId, Timestamp,
-        ids::MAX_ID_BYTES,
-        passage::{FuelHint, RigResult},
+        passage::{FuelHint, MAX_HINT_BYTES, MAX_HINT_CHARS, RigResult},
     },
 };
 
@@ -84,10 +83,13 @@ pub fn rig_result_word(text: &str) -> bool {
     RigResult::from_text(text).is_ok()
 }
 
-/// The vehicle kind as a rig words it: free text, as long as an identifier may be.
+/// The vehicle kind as a rig words it: free text. Its length is counted in characters, as the published schema does; a
+/// Chinese word has a third as many of them as bytes.
 impl FromText for Box<str> {
     fn from_text(text: &str) -> Result<Self, Reason> {
-        if text.len() > MAX_ID_BYTES || text.contains('\0') {
+        // The bytes first: a megabyte need not be counted through.
+        let too_long = text.len() > MAX_HINT_BYTES || text.chars().count() > MAX_HINT_CHARS;
+        if too_long || text.contains('\0') {
             return Err(Reason::OutOfRange);
         }
         Ok(text.into())
