@@ -42,9 +42,17 @@ pub fn code_of(text: &str) -> Option<[u8; 2]> {
         "petrol" | "gasoline" | "汽油" => b'A',
         "diesel" | "柴油" => b'B',
         "electric" | "电" | "纯电动" => b'C',
+        "mixed_oil" | "混合油" => b'D',
         "gas" | "natural_gas" | "天然气" => b'E',
         "lpg" | "液化石油气" => b'F',
+        "methanol" | "甲醇" => b'L',
+        "ethanol" | "乙醇" => b'M',
+        "solar" | "太阳能" => b'N',
         "hybrid" | "混合动力" => b'O',
+        "hydrogen" | "氢" | "氢气" => b'P',
+        "biofuel" | "生物燃料" => b'Q',
+        // Not `none`: exports write that where they know nothing, and no fuel means no limit.
+        "no_fuel" | "无" => b'Y',
         "other" | "其他" => b'Z',
         _ => {
             return match *text.as_bytes() {
@@ -81,11 +89,25 @@ mod tests {
             ("O", *b"O\0", Fuel::Hybrid),
             ("P", *b"P\0", Fuel::Other),
             ("AB", *b"AB", Fuel::Unknown),
+            ("mixed_oil", *b"D\0", Fuel::Other),
+            ("混合油", *b"D\0", Fuel::Other),
+            ("methanol", *b"L\0", Fuel::Other),
+            ("甲醇", *b"L\0", Fuel::Other),
+            ("ethanol", *b"M\0", Fuel::Other),
+            ("乙醇", *b"M\0", Fuel::Other),
+            ("solar", *b"N\0", Fuel::Other),
+            ("太阳能", *b"N\0", Fuel::Other),
+            ("Hydrogen", *b"P\0", Fuel::Other),
+            ("氢", *b"P\0", Fuel::Other),
+            ("biofuel", *b"Q\0", Fuel::Other),
+            ("生物燃料", *b"Q\0", Fuel::Other),
+            ("no_fuel", *b"Y\0", Fuel::Other),
+            ("无", *b"Y\0", Fuel::Other),
         ] {
             assert_eq!(code_of(text), Some(code), "{text}");
             assert_eq!(Fuel::of_code(code), fuel, "{text}");
         }
-        for wrong in ["ABC", "G", "1", "AA", "柴"] {
+        for wrong in ["ABC", "G", "1", "AA", "柴", "none"] {
             assert_eq!(code_of(wrong), None, "{wrong}");
         }
     }

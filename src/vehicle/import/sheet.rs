@@ -41,9 +41,10 @@ pub enum HeaderError {
     Misspelt { found: String, meant: String },
 }
 
-/// Similarity from which a foreign name counts as a misspelling (Jaro-Winkler, 0..=1).
+/// Similarity from which a name one keystroke away counts as a misspelling (Jaro-Winkler, 0..=1). Of a name of three or four
+/// letters one letter is too much: the abbreviations of two things often differ by no more.
 const MISSPELT: f64 = 0.9;
-/// Similarity from which a foreign name is suggested for a missing column.
+/// Similarity from which a name is suggested for a missing column.
 const SUGGESTED: f64 = 0.85;
 
 /// Longest cell taken, bytes; an unclosed quotation mark makes longer ones.
@@ -54,7 +55,7 @@ const MAX_CELL_BYTES: usize = 4_096;
 pub struct Header {
     places: Vec<(&'static str, usize)>,
     width: usize,
-    /// Names of columns nobody asked for.
+    /// Names of columns nobody asked for, each with the absent one that may have been meant.
     pub ignored: Vec<String>,
     /// Optional columns that the file lacks.
     pub absent: Vec<&'static str>,
@@ -84,11 +85,9 @@ impl Header {
             return Err(HeaderError::Missing(missing));
         }
         let absent: Vec<&'static str> = columns.optional.iter().copied().filter(|column| !has(column)).collect();
-        for meant in &absent {
-            if let Some(found) = ignored.iter().find(|found| strsim::jaro_winkler(meant, found) >= MISSPELT) {
-                return Err(HeaderError::Misspelt { found: found.clone(), meant: (*meant).into() });
-            }
-        }
+        let present: Vec<&str> = places.iter().map(|&(known, _)| known).collect();
+        refuse_misspelt(&absent, &ignored, &present)?;
+        let ignored = ignored.into_iter().map(|found| hinted(found, &absent, &present)).collect();
         Ok(Self { places, width: names.len(), ignored, absent })
     }
 
@@ -125,13 +124,9 @@ impl Header {
         if !missing.is_empty() {
             return Err(HeaderError::Missing(missing));
         }
-        let misspelt = lacking().find_map(|rule| {
-            let near = |found: &&String| strsim::jaro_winkler(rule.foreign(), found) >= MISSPELT;
-            Some(HeaderError::Misspelt { found: ignored.iter().find(near)?.clone(), meant: rule.foreign().into() })
-        });
-        if let Some(misspelt) = misspelt {
-            return Err(misspelt);
-        }
+        let theirs: Vec<&str> = lacking().map(Rule::foreign).collect();
+        refuse_misspelt(&theirs, &ignored, &[])?;
+        let ignored = ignored.into_iter().map(|found| hinted(found, &theirs, &[])).collect();
         let places: Vec<(Option<usize>, Rule)> = mapping
             .rules()
             .iter()
@@ -176,6 +171,40 @@ impl Translation {
             Some(format!("{}:{why}", rule.calls()))
         });
         named.unwrap_or(reason)
+    }
+}
+
+/// Refuses a header in which an absent column stands misspelt. What is further away than one keystroke is a column of its
+/// own, ignored and named.
+fn refuse_misspelt(absent: &[&str], ignored: &[String], present: &[&str]) -> Result<(), HeaderError> {
+    for meant in absent {
+        let misspelt = |found: &&String| {
+            strsim::damerau_levenshtein(meant, found) <= 1
+                && strsim::jaro_winkler(meant, found) >= MISSPELT
+                && !is_word_of(found, present)
+        };
+        if let Some(found) = ignored.iter().find(misspelt) {
+            return Err(HeaderError::Misspelt { found: found.clone(), meant: (*meant).into() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is a word of a column the file has, such as `stage` beside `emission_stage`: a word of the domain, and
+/// what it would say stands there already.
+fn is_word_of(name: &str, present: &[&str]) -> bool {
+    present.iter().any(|column| column.split('_').any(|word| word == name))
+}
+
+/// An ignored column's name, with the absent one that it is similar to.
+fn hinted(name: String, absent: &[&str], present: &[&str]) -> String {
+    if is_word_of(&name, present) {
+        return name;
+    }
+    let scored = absent.iter().map(|meant| (strsim::jaro_winkler(meant, &name), meant));
+    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, meant)) if score >= SUGGESTED => format!("{name} (did you mean `{meant}`?)"),
+        _ => name,
     }
 }
 
@@ -409,6 +438,26 @@ mod tests {
         assert_eq!(header(" ,"), Err(HeaderError::Empty));
         let wrong = header("plate,plate_color,valid_form").expect_err("misspelt");
         assert_eq!(wrong, HeaderError::Misspelt { found: "valid_form".into(), meant: "valid_from".into() });
+    }
+
+    #[test]
+    fn a_similar_name_is_a_column_of_its_own_and_a_slip_is_refused() {
+        const VEHICLES: Columns = Columns {
+            required: &["plate", "emission_stage"],
+            optional: &["vin", "state", "retrofit", "calibrated_at", "valid_to"],
+        };
+        let parse = |line: &str| Header::parse(&line.split(',').collect::<Vec<_>>().into(), VEHICLES);
+        let further = parse("plate,emission_stage,stage,retrofit_date,calibrated_by,vni,note").expect("extras");
+        let named =
+            ["stage", "retrofit_date (did you mean `retrofit`?)", "calibrated_by (did you mean `calibrated_at`?)"];
+        assert_eq!(further.ignored[..3], named);
+        assert_eq!(further.ignored[3..], ["vni", "note"]);
+        for (found, meant) in [("valid_too", "valid_to"), ("statee", "state"), ("retorfit", "retrofit")] {
+            let wrong = parse(&format!("plate,emission_stage,{found}")).expect_err(found);
+            assert_eq!(wrong, HeaderError::Misspelt { found: found.into(), meant: meant.into() });
+        }
+        let without = parse("plate,stage").expect_err("a required column is missing");
+        assert!(matches!(without, HeaderError::Missing(_)), "{without}");
     }
 
     #[test]
