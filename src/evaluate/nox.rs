@@ -14,11 +14,12 @@ use super::{
     window::{self, NOX_RULE, Second},
 };
 use crate::{
-    config::Judge,
+    config::{Judge, SourceKind},
     finding::Evidence,
-    judge::terminal::Counted,
+    judge::terminal::{Counted, TerminalKind},
     reading::{DeviceId, Timestamp},
     store::prepared::Prepared,
+    vehicle::devices,
 };
 
 /// How far a span is widened at a time, seconds.
@@ -38,14 +39,19 @@ pub async fn evaluate(
 ) -> Result<Vec<Change>, tokio_postgres::Error> {
     let mut changes = Vec::new();
     for (device, span) in terminals {
-        let row = transaction.query_opt("SELECT device_id FROM devices WHERE id = $1", &[device]).await?;
-        let Some(name) = row.and_then(|row| DeviceId::parse(row.get(0)).ok()) else { continue };
+        let row = transaction.query_opt("SELECT device_id, kind FROM devices WHERE id = $1", &[device]).await?;
+        let Some(row) = row else { continue };
+        let Ok(name) = DeviceId::parse(row.get(0)) else { continue };
+        let kind = match devices::kind_of(row.get(1)) {
+            Some(SourceKind::Nonroad) => TerminalKind::Machine,
+            _ => TerminalKind::Vehicle,
+        };
         let (seconds, span) = load(transaction, *device, *span).await?;
         let over: Vec<Second> =
             seconds.iter().map(|(at, (ppm, _))| Second { at: *at, counted: Counted::Over(*ppm) }).collect();
         let mut desired = Desired { maker_of: vec![NOX_RULE], ..Desired::default() };
         let runs = window::runs(&over, settings.nox_consecutive_seconds);
-        desired.made.extend(runs.iter().map(|run| window::finding(&name, run, settings)));
+        desired.made.extend(runs.iter().map(|run| window::finding(kind, &name, run, settings)));
         let subject = name.to_string();
         let mut existing = reconcile::existing(transaction, prepared, std::slice::from_ref(&subject)).await?;
         let mut existing = existing.remove(&subject).unwrap_or_default();

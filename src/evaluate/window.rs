@@ -18,7 +18,10 @@ use serde_json::json;
 use crate::{
     config,
     finding::{Finding, Review, Subject, finding_id},
-    judge::{document::exact, terminal::Counted},
+    judge::{
+        document::exact,
+        terminal::{Counted, TerminalKind},
+    },
     reading::{DeviceId, Timestamp},
 };
 
@@ -99,12 +102,15 @@ fn favourable(one: Counted, other: Counted) -> Counted {
     }
 }
 
-/// The finding of one run of one terminal.
-pub fn finding(device: &DeviceId, run: &Run, settings: &config::Judge) -> Finding {
+/// The finding of one run of one terminal. The id does not depend on whose terminal it is.
+pub fn finding(kind: TerminalKind, device: &DeviceId, run: &Run, settings: &config::Judge) -> Finding {
     Finding {
         id: finding_id(NOX_RULE, &format!("{device}/{}", run.convicted_at)),
         rule: NOX_RULE.into(),
-        subject: Subject::Terminal(device.clone()),
+        subject: match kind {
+            TerminalKind::Vehicle => Subject::Terminal(device.clone()),
+            TerminalKind::Machine => Subject::Machine(device.clone()),
+        },
         from: run.from,
         to: run.to,
         review: Review::NotNeeded,
@@ -173,13 +179,25 @@ mod tests {
         let settings = crate::judge::tests::settings();
         let of = |range: std::ops::Range<i64>| {
             let seconds: Vec<_> = range.map(|at| second(at, Counted::Over(612.5))).collect();
-            finding(&device, &runs(&seconds, 60)[0], &settings)
+            finding(TerminalKind::Vehicle, &device, &runs(&seconds, 60)[0], &settings)
         };
         let (short, long, earlier) = (of(0..60), of(0..90), of(-1..60));
         assert_eq!(short.id, long.id);
         assert!(long.to > short.to);
         assert_ne!(short.id, earlier.id);
         assert_eq!(short.content["peak"], 612.5);
+    }
+
+    #[test]
+    fn a_machine_is_filed_as_one_under_the_same_name() {
+        let device = DeviceId::parse("CNFJG300000000001").expect("legal");
+        let settings = crate::judge::tests::settings();
+        let seconds: Vec<_> = (0..60).map(|at| second(at, Counted::Over(612.5))).collect();
+        let of = |kind| finding(kind, &device, &runs(&seconds, 60)[0], &settings);
+        let (machine, vehicle) = (of(TerminalKind::Machine), of(TerminalKind::Vehicle));
+        assert_eq!(machine.subject, Subject::Machine(device.clone()));
+        assert_eq!(vehicle.subject, Subject::Terminal(device.clone()));
+        assert_eq!((machine.id, machine.subject.to_string()), (vehicle.id, vehicle.subject.to_string()));
     }
 
     /// The same by looking at every pair of ends.
