@@ -8,6 +8,8 @@
 //! What needs more than one reading (consecutive tests, runs of seconds) is decided by [`crate::evaluate`] from stored
 //! facts. Every number comes from [`limits`], [`rules`] or the configuration, as of the reading's own time.
 
+use std::path::{Path, PathBuf};
+
 use crate::config;
 
 pub mod condition;
@@ -51,13 +53,24 @@ pub struct RuleBook {
     pub terminal: TerminalTable,
 }
 
-/// Why there is no rule book.
+/// Why a table is none.
 #[derive(Debug, thiserror::Error)]
-pub enum RuleBookError {
-    #[error("read the table of {table} {path}")]
-    Read { table: &'static str, path: std::path::PathBuf, source: std::io::Error },
-    #[error("the table of {table} {path} is wrong")]
-    Invalid { table: &'static str, path: std::path::PathBuf, source: limits::LimitsErrors },
+pub enum TableError {
+    #[error("read the table of {table} {}: {source}", .path.display())]
+    Read { table: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("the table of {table} {} is wrong: {problems}", .path.display())]
+    Wrong { table: &'static str, path: PathBuf, problems: limits::LimitsErrors },
+}
+
+/// Why there is no rule book: every table that is none, each mistake with file and line. A mistake of configuration.
+#[derive(Debug, thiserror::Error)]
+pub struct RuleBookError(pub Vec<TableError>);
+
+impl std::fmt::Display for RuleBookError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tables: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&tables.join("\n"))
+    }
 }
 
 impl RuleBook {
@@ -68,32 +81,34 @@ impl RuleBook {
 
     /// Reads the tables that the settings name, or takes those built in.
     pub fn load(settings: config::Judge) -> Result<Self, RuleBookError> {
-        let limits = table("limits", settings.limits_file.as_deref(), limits::BUILT_IN, Limits::parse)?;
-        let rules = table("rules", settings.rules_file.as_deref(), rules::BUILT_IN, Rules::parse)?;
-        let terminal = table(
-            "terminal alarms",
-            settings.terminal_file.as_deref(),
-            terminal_table::BUILT_IN,
-            TerminalTable::parse,
-        )?;
-        Ok(Self { limits, rules, settings, terminal })
+        let limits = table("limits", settings.limits_file.as_deref(), limits::BUILT_IN, Limits::parse);
+        let rules = table("rules", settings.rules_file.as_deref(), rules::BUILT_IN, Rules::parse);
+        let terminal_file = settings.terminal_file.as_deref();
+        let terminal = table("terminal alarms", terminal_file, terminal_table::BUILT_IN, TerminalTable::parse);
+        match (limits, rules, terminal) {
+            (Ok(limits), Ok(rules), Ok(terminal)) => Ok(Self { limits, rules, settings, terminal }),
+            (limits, rules, terminal) => {
+                let wrong = [limits.err(), rules.err(), terminal.err()];
+                Err(RuleBookError(wrong.into_iter().flatten().collect()))
+            }
+        }
     }
 }
 
 fn table<T>(
     table: &'static str,
-    file: Option<&std::path::Path>,
+    file: Option<&Path>,
     built_in: &str,
     parse: impl Fn(&str) -> Result<T, limits::LimitsErrors>,
-) -> Result<T, RuleBookError> {
-    let path = file.unwrap_or(std::path::Path::new("built in")).to_owned();
+) -> Result<T, TableError> {
+    let path = file.unwrap_or(Path::new("built in")).to_owned();
     let text = match file {
         None => built_in.to_owned(),
         Some(file) => {
-            std::fs::read_to_string(file).map_err(|source| RuleBookError::Read { table, path: path.clone(), source })?
+            std::fs::read_to_string(file).map_err(|source| TableError::Read { table, path: path.clone(), source })?
         }
     };
-    parse(&text).map_err(|source| RuleBookError::Invalid { table, path, source })
+    parse(&text).map_err(|problems| TableError::Wrong { table, path, problems })
 }
 
 #[cfg(test)]

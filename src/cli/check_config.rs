@@ -5,6 +5,7 @@ use std::io::Write as _;
 use crate::{
     cli::{ConfigArgs, Exit},
     config,
+    judge::RuleBook,
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -27,9 +28,58 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let effective = args.config.load_effective()?;
+    // The tables are configuration that stands in files of its own; the service would not start with a wrong one.
+    RuleBook::load(effective.config.judge.clone())?;
     if !args.quiet {
         out.write_all(effective.to_toml().as_bytes())?;
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{RuleBookError, limits, rules, terminal_table};
+
+    fn check(set: &[(String, String)]) -> anyhow::Result<Exit> {
+        let config = ConfigArgs { config: None, set: set.to_vec() };
+        run(&Args { config, default: false, quiet: true })
+    }
+
+    #[test]
+    fn wrong_tables_are_told_all_at_once_with_file_and_line() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let mut set = Vec::new();
+        for (key, text) in [
+            ("limits_file", limits::BUILT_IN.to_owned() + "\nsoot = 1\n"),
+            ("rules_file", rules::BUILT_IN.to_owned()),
+            ("terminal_file", terminal_table::BUILT_IN.to_owned()),
+        ] {
+            let path = folder.path().join(format!("{key}.toml"));
+            std::fs::write(&path, text).expect("written");
+            set.push((format!("judge.{key}"), path.to_str().expect("text").to_owned()));
+        }
+        let line = limits::BUILT_IN.lines().count() + 2;
+        let told = check(&set).expect_err("one is wrong");
+        assert!(told.is::<RuleBookError>(), "{told:#}");
+        let told = format!("{told:#}");
+        assert!(told.contains("limits_file.toml is wrong: line") && !told.contains("rules_file.toml"), "{told}");
+        assert!(told.contains(&format!("line {line}: ")), "{told}");
+
+        std::fs::write(folder.path().join("rules_file.toml"), "version = 3").expect("written");
+        std::fs::write(folder.path().join("terminal_file.toml"), "[").expect("written");
+        let told = format!("{:#}", check(&set).expect_err("all are wrong"));
+        for file in ["limits_file.toml", "rules_file.toml is wrong: line 1", "terminal_file.toml is wrong: line 1"] {
+            assert!(told.contains(file), "{file}: {told}");
+        }
+        for (key, text) in [
+            ("limits_file", limits::BUILT_IN),
+            ("rules_file", rules::BUILT_IN),
+            ("terminal_file", terminal_table::BUILT_IN),
+        ] {
+            std::fs::write(folder.path().join(format!("{key}.toml")), text).expect("written");
+        }
+        assert_eq!(check(&set).expect("right"), Exit::Ok);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{app::InternalError, config::Problems};
+use crate::{app::InternalError, config::Problems, judge::RuleBookError};
 
 /// Exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,8 @@ pub fn report(result: anyhow::Result<Exit>) -> Exit {
     if error.is::<InternalError>() {
         return Exit::Internal;
     }
-    if error.is::<Problems>() || error.is::<UsageError>() { Exit::Usage } else { Exit::Refused }
+    let usage = error.is::<Problems>() || error.is::<UsageError>() || error.is::<RuleBookError>();
+    if usage { Exit::Usage } else { Exit::Refused }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -75,6 +76,8 @@ mod tests {
         assert_eq!(report(Err(UsageError("no such file".into()).into())), Exit::Usage);
         let problems: anyhow::Error = Problems(Vec::new()).into();
         assert_eq!(report(Err(problems.context("read the configuration"))), Exit::Usage);
+        let tables: anyhow::Error = RuleBookError(Vec::new()).into();
+        assert_eq!(report(Err(tables.context("start the service"))), Exit::Usage);
         assert_eq!(report(Err(anyhow::anyhow!("the database said no"))), Exit::Refused);
         let panic: anyhow::Error = InternalError::for_tests("a writer failed").into();
         assert_eq!(report(Err(panic)), Exit::Internal);

@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let limits_file = args.limits.clone().or(settings.limits_file.clone());
     let rules_file = args.rules.clone().or(settings.rules_file.clone());
     let book = RuleBook::load(config::Judge { limits_file, rules_file, ..settings })
-        .map_err(|error| UsageError(super::chain(&error)))?;
+        .map_err(|error| UsageError(error.to_string()))?;
     let threads = args.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
     let input = open(&args.input)?;
     let files = Files::load(args, &book)?;

@@ -53,12 +53,12 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
+    let book = RuleBook::load(config.judge.clone())?;
     let connector = Connector::new(&config.database)?;
     let mut client = connector.connect("rejudge").await?;
     // Counting years of readings takes as long as it takes; the steps are short by their number of readings.
     client.batch_execute("SET statement_timeout = 0").await?;
     let span = span(args, &client).await?;
-    let book = RuleBook::load(config.judge.clone())?;
     let assembler = app::assembler(&config, &connector).await?;
     let by = args.by.clone().unwrap_or_else(super::import::user_name);
     let mut run = Run::new(&span, &book, &assembler.versions(), &by);
