@@ -136,13 +136,6 @@ impl EpisodeRule {
     }
 }
 
-/// The lowest stage of non-road machines admitted to a control zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NonroadRule {
-    pub min_stage: u8,
-    pub citation: Citation,
-}
-
 /// The smoke that machines of a class and a band of rated power may make.
 #[derive(Clone, Debug)]
 pub struct SmokeLimit {
@@ -170,7 +163,6 @@ pub struct Limits {
     lists: Vec<ListRule>,
     bars: Vec<Bar>,
     episode: EpisodeRule,
-    nonroad: NonroadRule,
     smoke: Vec<SmokeLimit>,
 }
 
@@ -226,10 +218,6 @@ impl Limits {
 
     pub fn episode(&self) -> &EpisodeRule {
         &self.episode
-    }
-
-    pub fn nonroad(&self) -> &NonroadRule {
-        &self.nonroad
     }
 
     /// The smoke limit of a class for an engine of that power; none above the last band.

@@ -1,4 +1,5 @@
 //! Machines in control zones and on sites (R11): below the admitted stage they do not work there. And their smoke (GB 36886).
+//! Both are switched and dated in `schemas/rules.toml` and judged by what was in force at the time of the reading.
 //!
 //! One finding per machine, zone and China day, spanning that day: a machine that reports every minute is one machine in
 //! one zone. As with terminals nothing in the finding depends on which report came first; the values measured are in the
@@ -45,7 +46,7 @@ pub struct ZoneFacts<'a> {
 /// What a position says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NonroadOutcome {
-    /// Outside every zone, or of an admitted stage.
+    /// Outside every zone, or of an admitted stage, or no rule was in force.
     Clear,
     /// One finding per zone.
     Breach(Vec<Finding>),
@@ -64,7 +65,8 @@ impl NonroadOutcome {
 
 /// Judges one position of a machine.
 pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
-    let rule = book.limits.nonroad();
+    let Some(rule) = book.rules.nonroad_stage_at(facts.at) else { return NonroadOutcome::Clear };
+    let (min_stage, citation) = (rule.parameters.min_stage, &rule.terms.citation);
     if !facts.position_valid {
         return NonroadOutcome::Undetermined("position_not_valid");
     }
@@ -72,7 +74,7 @@ pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
         return NonroadOutcome::Clear;
     }
     let Some(stage) = facts.stage else { return NonroadOutcome::Undetermined("stage_unknown") };
-    if stage >= rule.min_stage {
+    if stage >= min_stage {
         return NonroadOutcome::Clear;
     }
     let (from, to) = china_day_span(facts.at);
@@ -93,11 +95,12 @@ pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
             "zone": zone.name,
             "zone_kind": zone.kind,
             "stage": stage,
-            "min_stage": rule.min_stage,
-            "standard": &*rule.citation.standard,
-            "clause": &*rule.citation.clause,
-            "source": &*rule.citation.source,
+            "min_stage": min_stage,
+            "standard": &*citation.standard,
+            "clause": &*citation.clause,
+            "source": &*citation.source,
             "limits_version": book.limits.version(),
+            "rules_version": book.rules.version(),
         }),
         evidence: Vec::new(),
     };
@@ -121,6 +124,9 @@ pub struct SmokeFacts<'a> {
 
 /// Judges one value of a machine's smoke.
 pub fn smoke(facts: &SmokeFacts<'_>, book: &RuleBook) -> NonroadOutcome {
+    if !book.rules.judges_smoke_at(facts.at) {
+        return NonroadOutcome::Clear;
+    }
     let Some(power_w) = facts.power_w else { return NonroadOutcome::Undetermined("power_unknown") };
     let by_stage = |stage: u8| if stage >= 3 { 2 } else { 1 };
     let class = match (facts.in_class_3_zone, facts.stage) {
@@ -164,7 +170,7 @@ pub fn smoke(facts: &SmokeFacts<'_>, book: &RuleBook) -> NonroadOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::tests::book;
+    use crate::judge::{Rules, rules, tests::book};
 
     fn judged(stage: Option<u8>, position_valid: bool, zones: &[ZoneFacts<'_>], at: &str) -> NonroadOutcome {
         let machine = DeviceId::parse("CNFJG300000000001").expect("legal");
@@ -193,6 +199,59 @@ mod tests {
         assert_eq!(judged(Some(3), true, &[ZONE], NOON), NonroadOutcome::Clear);
         assert_eq!(judged(Some(1), true, &[], NOON), NonroadOutcome::Clear);
         assert_eq!(judged(None, true, &[], NOON), NonroadOutcome::Clear);
+    }
+
+    fn machine() -> DeviceId {
+        DeviceId::parse("CNFJG300000000001").expect("legal")
+    }
+
+    /// A machine of stage II in a control zone, with more smoke than any class allows: what each rule says at that time.
+    fn of_both_rules(book: &RuleBook, at: &str) -> [NonroadOutcome; 2] {
+        let (machine, at) = (machine(), Timestamp::parse_rfc3339(at).expect("valid"));
+        let stage = Some(2);
+        let place = NonroadFacts { machine: &machine, at, stage, position_valid: true, zones: &[ZONE] };
+        let power_w = Some(50_000);
+        let smoked = SmokeFacts { machine: &machine, at, k_m1: 9.0, stage, power_w, in_class_3_zone: Some(false) };
+        [nonroad(&place, book), smoke(&smoked, book)]
+    }
+
+    /// The built-in table of rules with one entry changed.
+    fn rules_with(rule: &str, from: &str, to: &str) -> RuleBook {
+        let (head, entry) = rules::BUILT_IN.split_once(&format!("[[rule.{rule}]]")).expect("stands there");
+        let entry = entry.replacen(from, to, 1);
+        let text = format!("{head}[[rule.{rule}]]{entry}");
+        RuleBook { rules: Rules::parse(&text).expect("right"), ..book() }
+    }
+
+    #[test]
+    fn each_rule_is_switched_off_by_itself() {
+        let clear = NonroadOutcome::Clear;
+        assert!(of_both_rules(&book(), NOON).iter().all(|said| *said != clear));
+        let off = |rule| rules_with(rule, "enabled = true", "enabled = false");
+        assert!(matches!(of_both_rules(&off("R11"), NOON), [NonroadOutcome::Clear, NonroadOutcome::Breach(_)]));
+        assert!(matches!(of_both_rules(&off("GB36886"), NOON), [NonroadOutcome::Breach(_), NonroadOutcome::Clear]));
+    }
+
+    #[test]
+    fn a_rule_holds_from_its_first_day_and_by_the_time_of_the_reading() {
+        for (rule, place) in [("R11", 0), ("GB36886", 1)] {
+            let book = rules_with(rule, "valid_from = 20", "valid_to = 2026-03-02\nvalid_from = 20");
+            let said = |at: &str| of_both_rules(&book, at)[place] != NonroadOutcome::Clear;
+            assert!(said("2026-03-01T23:59:59+08:00"), "{rule}");
+            assert!(!said("2026-03-02T00:00:00+08:00"), "{rule}");
+        }
+        let later = "valid_to = 2026-03-02\nvalid_from = 20";
+        let other = rules::BUILT_IN.replacen(
+            "[rule.R11.parameters]\nmin_stage = 3\n",
+            "[rule.R11.parameters]\nmin_stage = 2\n\n[[rule.R11]]\nenabled = true\nvalid_from = 2026-03-02\n\
+             standard = \"S\"\nclause = \"1\"\nsource = \"t\"\nconfidence = \"sourced\"\nparameters = { min_stage = 3 }\n",
+            1,
+        );
+        let (head, entry) = other.split_once("[[rule.R11]]").expect("stands there");
+        let text = format!("{head}[[rule.R11]]{}", entry.replacen("valid_from = 20", later, 1));
+        let book = RuleBook { rules: Rules::parse(&text).expect("meets exactly"), ..book() };
+        assert_eq!(of_both_rules(&book, NOON)[0], NonroadOutcome::Clear, "stage II was admitted");
+        assert!(matches!(of_both_rules(&book, "2026-03-02T00:00:00+08:00")[0], NonroadOutcome::Breach(_)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The vehicle rules of the district plan (R1 to R10): what class, age, state, lists, zones and warnings say of a vehicle seen
-//! on the road.
+//! on the road. The same table switches and dates the rules for machines, which [`super::nonroad`] judges.
 //!
 //! Every rule is a pure function from a [`Case`] to a [`RuleOutcome`], one file each:
 //!
@@ -19,7 +19,10 @@
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use super::limits::{Citation, Interval};
+use super::{
+    limits::{Citation, Interval},
+    nonroad,
+};
 use crate::{
     reading::{
         Timestamp,
@@ -41,6 +44,7 @@ mod kinds;
 mod listed;
 mod load;
 mod low_emission;
+mod machine;
 mod retirement;
 mod retrofit;
 mod scrap_age;
@@ -48,6 +52,7 @@ mod scrapped;
 mod stage;
 
 pub use classes::{Classes, KindPrefix};
+pub use machine::Parameters as MachineParameters;
 pub use retrofit::{Candidate, NAME as RETROFIT_RULE};
 pub use stage::StageByDate;
 
@@ -66,6 +71,9 @@ pub const OWN_RULES: &[&str] = &[
     scrapped::NAME,
     low_emission::NAME,
     heavy_pollution::NAME,
+    nonroad::STAGE_RULE,
+    nonroad::SITE_RULE,
+    nonroad::SMOKE_RULE,
 ];
 
 /// What a rule that fired leads to.
@@ -126,6 +134,8 @@ pub struct Rules {
     scrapped: Series<scrapped::Parameters>,
     low_emission: Series<low_emission::Parameters>,
     heavy_pollution: Series<heavy_pollution::Parameters>,
+    nonroad_stage: Series<machine::Parameters>,
+    nonroad_smoke: Series<()>,
 }
 
 /// What one rule says of one passage.
@@ -285,6 +295,16 @@ impl Rules {
 
     pub fn stage_by_date(&self) -> &StageByDate {
         &self.stage_by_date
+    }
+
+    /// Which stage machines needed at that time (R11); `None` while nobody asked for one.
+    pub fn nonroad_stage_at(&self, at: Timestamp) -> Option<&Dated<MachineParameters>> {
+        self.nonroad_stage.at(at)
+    }
+
+    /// Whether the smoke of machines was judged at that time (GB 36886).
+    pub fn judges_smoke_at(&self, at: Timestamp) -> bool {
+        self.nonroad_smoke.at(at).is_some()
     }
 
     /// Asks every rule that was in force when the vehicle passed.

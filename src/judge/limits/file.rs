@@ -18,7 +18,8 @@ pub(super) struct File {
     pub list: Vec<Spanned<ListEntry>>,
     #[serde(default)]
     pub bar: Vec<Spanned<BarEntry>>,
-    pub nonroad: Spanned<NonroadEntry>,
+    /// Refused with the place where it stands now.
+    pub nonroad: Option<Spanned<toml::Table>>,
     #[serde(default)]
     pub smoke: Vec<Spanned<SmokeEntry>>,
 }
@@ -93,8 +94,6 @@ cited_entry!(BarEntry {
     max_stage: Option<u8>,
     truck: Option<bool>,
 });
-
-cited_entry!(NonroadEntry { min_stage: u8 });
 
 cited_entry!(SmokeEntry {
     class: u8,

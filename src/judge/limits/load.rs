@@ -10,10 +10,9 @@ use toml::Spanned;
 
 use super::{
     Bar, Business, Citation, Class, Condition, ConditionKey, EpisodeRule, InspectionKind, Interval, Limit, Limits,
-    ListEffect, ListRule, NonroadRule, Pollutant, Reset, SmokeLimit, bar,
+    ListEffect, ListRule, Pollutant, Reset, SmokeLimit, bar,
     file::{
-        BarEntry, Cited, ConditionEntry, EpisodeEntry, File, LimitEntry, ListEntry, NonroadEntry, ResetEntry,
-        SmokeEntry, WhenMissing,
+        BarEntry, Cited, ConditionEntry, EpisodeEntry, File, LimitEntry, ListEntry, ResetEntry, SmokeEntry, WhenMissing,
     },
 };
 use crate::{judge::rules, reading::Timestamp};
@@ -56,7 +55,7 @@ impl Limits {
         let lists = check.lists(file.list);
         let bars = check.bars(file.bar);
         let episode = check.episode(file.episode);
-        let nonroad = check.nonroad(file.nonroad);
+        check.moved(file.nonroad);
         let smoke = check.smoke(file.smoke);
         if file.version.trim().is_empty() {
             check.report(1, "version is empty");
@@ -76,7 +75,7 @@ impl Limits {
             limited |= limit.pollutant.bit();
         }
         let version = file.version.into();
-        Ok(Self { version, limits, index, limited, conditions, lists, bars, episode, nonroad, smoke })
+        Ok(Self { version, limits, index, limited, conditions, lists, bars, episode, smoke })
     }
 }
 
@@ -272,12 +271,14 @@ impl Check<'_> {
         found
     }
 
-    fn nonroad(&mut self, entry: Spanned<NonroadEntry>) -> NonroadRule {
-        let (line, entry) = self.open(entry);
-        if entry.min_stage > 4 {
-            self.report(line, "min_stage must be 0 to 4");
-        }
-        NonroadRule { min_stage: entry.min_stage, citation: self.citation(line, entry.cited) }
+    /// A table of an older form of this file. To pass it over would mean another stage than the one written there.
+    fn moved(&mut self, nonroad: Option<Spanned<toml::Table>>) {
+        let Some(nonroad) = nonroad else { return };
+        let (line, _) = self.open(nonroad);
+        self.report(
+            line,
+            "[nonroad] has moved to the table of rules: [[rule.R11]], min_stage under [rule.R11.parameters]",
+        );
     }
 
     fn smoke(&mut self, entries: Vec<Spanned<SmokeEntry>>) -> Vec<SmokeLimit> {

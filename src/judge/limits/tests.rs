@@ -96,6 +96,13 @@ fn unknown_keys_and_broken_toml_name_the_line() {
 }
 
 #[test]
+fn a_table_that_moved_says_where_to() {
+    let text = "[nonroad]\nmin_stage = 3\nstandard = \"S\"\nclause = \"1\"\nsource = \"t\"\nconfidence = \"sourced\"";
+    let (text, line) = with(text);
+    assert!(matches!(&problems(&text)[..], [(at, problem)] if *at == line && problem.contains("[[rule.R11]]")));
+}
+
+#[test]
 fn a_list_cannot_claim_the_name_of_a_vehicle_rule() {
     let entry = "[[list]]\nname = \"retire_n3\"\nrule = \"R2.listed_on_road\"\neffect = \"violation\"\n\
                  intercept = true\nsource = \"t\"";

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use toml::{Spanned, value::Datetime};
 
 use super::{
-    Action, elimination, heavy_pollution, inspection, listed, low_emission, retirement, retrofit, scrap_age, scrapped,
+    Action, elimination, heavy_pollution, inspection, listed, low_emission, machine, retirement, retrofit, scrap_age,
+    scrapped,
 };
 use crate::judge::limits::Confidence;
 
@@ -41,6 +42,10 @@ pub(super) struct RuleTables {
     pub low_emission: Vec<Spanned<Entry<low_emission::Parameters>>>,
     #[serde(rename = "R10")]
     pub heavy_pollution: Vec<Spanned<Entry<heavy_pollution::Table>>>,
+    #[serde(rename = "R11")]
+    pub nonroad_stage: Vec<Spanned<StageEntry>>,
+    #[serde(rename = "GB36886")]
+    pub nonroad_smoke: Vec<Spanned<SmokeEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +60,49 @@ pub(super) struct Entry<P> {
     pub source: String,
     pub confidence: Confidence,
     pub parameters: P,
+}
+
+/// A rule for machines, which has no action of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StageEntry {
+    enabled: bool,
+    valid_from: Datetime,
+    valid_to: Option<Datetime>,
+    standard: String,
+    clause: String,
+    source: String,
+    confidence: Confidence,
+    parameters: machine::Parameters,
+}
+
+/// A rule for machines whose numbers stand elsewhere.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SmokeEntry {
+    enabled: bool,
+    valid_from: Datetime,
+    valid_to: Option<Datetime>,
+    standard: String,
+    clause: String,
+    source: String,
+    confidence: Confidence,
+}
+
+impl From<StageEntry> for Entry<machine::Parameters> {
+    fn from(entry: StageEntry) -> Self {
+        let StageEntry { enabled, valid_from, valid_to, standard, clause, source, confidence, parameters } = entry;
+        let action = Action::Violation;
+        Self { enabled, action, valid_from, valid_to, standard, clause, source, confidence, parameters }
+    }
+}
+
+impl From<SmokeEntry> for Entry<()> {
+    fn from(entry: SmokeEntry) -> Self {
+        let SmokeEntry { enabled, valid_from, valid_to, standard, clause, source, confidence } = entry;
+        let (action, parameters) = (Action::Notice, ());
+        Self { enabled, action, valid_from, valid_to, standard, clause, source, confidence, parameters }
+    }
 }
 
 #[derive(Deserialize)]

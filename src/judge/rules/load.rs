@@ -7,7 +7,7 @@ use super::{
     classes::letters,
     elimination,
     file::{ClassesEntry, Entry, File, StageByDateEntry},
-    heavy_pollution, inspection, listed, low_emission, retirement, retrofit, scrap_age, scrapped,
+    heavy_pollution, inspection, listed, low_emission, machine, retirement, retrofit, scrap_age, scrapped,
 };
 use crate::judge::limits::{
     LimitsError, LimitsErrors,
@@ -38,6 +38,8 @@ impl Rules {
             scrapped: series(&mut check, "R8", file.rule.scrapped, as_is(scrapped::Parameters::problem)),
             low_emission: series(&mut check, "R9", file.rule.low_emission, as_is(low_emission::Parameters::problem)),
             heavy_pollution: series(&mut check, "R10", file.rule.heavy_pollution, heavy_pollution::Table::build),
+            nonroad_stage: series(&mut check, "R11", file.rule.nonroad_stage, as_is(machine::Parameters::problem)),
+            nonroad_smoke: series(&mut check, "GB36886", file.rule.nonroad_smoke, |(), _| ()),
         };
         if rules.version.trim().is_empty() {
             check.report(1, "version is empty");
@@ -59,15 +61,16 @@ fn as_is<P>(problem: impl Fn(&P) -> Option<String>) -> impl Fn(P, &mut Vec<Strin
 }
 
 /// The entries of one rule in the order of time. `build` makes parameters of what the file says and adds what is wrong.
-fn series<P, Q>(
+fn series<E: Into<Entry<P>>, P, Q>(
     check: &mut Check<'_>,
     id: &str,
-    entries: Vec<Spanned<Entry<P>>>,
+    entries: Vec<Spanned<E>>,
     build: impl Fn(P, &mut Vec<String>) -> Q,
 ) -> Series<Q> {
     let mut found = Vec::new();
     for entry in entries {
         let (line, entry) = check.open(entry);
+        let entry: Entry<P> = entry.into();
         let mut problems = Vec::new();
         let parameters = build(entry.parameters, &mut problems);
         for problem in problems {

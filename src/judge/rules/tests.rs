@@ -299,20 +299,26 @@ fn unknown_keys_and_rules_left_out_name_the_line() {
     assert!(problem.contains("max_stag"), "{problem}");
     let text = BUILT_IN.replace("[[rule.R8]]", "[[rule.R99]]").replace("rule.R8.", "rule.R99.");
     assert!(matches!(&problems(&text)[..], [(_, problem)] if problem.contains("R99")), "{:?}", problems(&text));
-    let at = BUILT_IN.find("[[rule.R10]]").expect("the last rule");
-    assert!(problems(&BUILT_IN[..at])[0].1.contains("R10"), "left out");
+    for (rule, id) in [("[[rule.R11]]", "R11"), ("[[rule.GB36886]]", "GB36886")] {
+        let at = BUILT_IN.find(rule).expect("one of the last rules");
+        assert!(problems(&BUILT_IN[..at])[0].1.contains(id), "left out");
+    }
 }
 
 #[test]
 fn gaps_overlaps_and_nonsense_name_the_line() {
-    let at = BUILT_IN.find("[[rule.R10]]").expect("the last rule");
+    let place = |rule| BUILT_IN.find(rule).expect("it is there");
+    let (at, end) = (place("[[rule.R10]]"), place("[[rule.R11]]"));
     let line = BUILT_IN.matches('\n').count() + 2;
-    let entry = BUILT_IN[at..].replace("valid_from = 2017-07-27", "valid_from = 2025-01-01");
+    let entry = BUILT_IN[at..end].replace("valid_from = 2017-07-27", "valid_from = 2025-01-01");
     let again = format!("{BUILT_IN}\n{entry}");
     assert_eq!(problems(&again), [(line, "overlap in the rule R10 from 2025-01-01".to_owned())]);
-    let closed = BUILT_IN[at..].replace("valid_from = 2017-07-27", "valid_from = 2017-07-27\nvalid_to = 2024-12-01");
-    let gap = format!("{}{closed}\n{entry}", &BUILT_IN[..at]);
-    assert_eq!(problems(&gap), [(line + 1, "gap in the rule R10 from 2024-12-01 to 2025-01-01".to_owned())]);
+    let closed = BUILT_IN[at..end].replace("valid_from = 2017-07-27", "valid_from = 2017-07-27\nvalid_to = 2024-12-01");
+    let gap = format!("{}{closed}\n{entry}{}", &BUILT_IN[..at], &BUILT_IN[end..]);
+    assert_eq!(
+        problems(&gap),
+        [(line_of("[[rule.R11]]") + 2, "gap in the rule R10 from 2024-12-01 to 2025-01-01".to_owned())]
+    );
     for (from, to, word) in [
         ("max_stage = 2", "max_stage = 7", "max_stage"),
         ("lists = [\"retire_n2\", \"retire_n3\"]", "lists = []", "names no list"),
@@ -320,6 +326,7 @@ fn gaps_overlaps_and_nonsense_name_the_line() {
         ("years = 12, years_at_least = 9", "years = 12, years_at_least = 13", "below years"),
         ("from_years = 0, months = 24", "from_years = 1, months = 24", "begin with"),
         ("cycles = 3", "cycles = 0", "cycles"),
+        ("min_stage = 3", "min_stage = 5", "min_stage"),
         ("before = 2004-09-01", "before = 2000-09-01", "order of time"),
         ("source = \"district plan\"", "source = \" \"", "source is empty"),
     ] {
