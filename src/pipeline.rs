@@ -10,3 +10,6 @@ pub mod passage;
 pub mod salvage;
 pub mod terminal;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,7 @@ pub(super) fn note_commit(books: &Books, meters: &Meters, progress: &Progress<'_
         source.stored.add(tally.stored);
         source.duplicate.add(tally.duplicate);
         source.conflict.add(tally.conflict);
+        source.unknown_fields.add(tally.unknown_fields);
     }
     for (index, reason) in &committed.refused {
         if let Some(source) = books.source(*index)
@@ -67,6 +68,9 @@ pub(super) fn note_commit(books: &Books, meters: &Meters, progress: &Progress<'_
     }
     for finding in &committed.findings {
         meters.finding_made(&finding.rule, finding.intercept);
+    }
+    for (&(rule, missing), &count) in &committed.undecided {
+        meters.rule_undetermined(rule, missing, count);
     }
     meters.batch_readings.record(readings as f64);
     meters.batch_commit_seconds.record(progress.took.as_secs_f64());

@@ -54,15 +54,6 @@ pub enum NonroadOutcome {
     Undetermined(&'static str),
 }
 
-impl NonroadOutcome {
-    pub fn into_findings(self) -> Vec<Finding> {
-        match self {
-            Self::Breach(findings) => findings,
-            Self::Clear | Self::Undetermined(_) => Vec::new(),
-        }
-    }
-}
-
 /// Judges one position of a machine.
 pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
     let Some(rule) = book.rules.nonroad_stage_at(facts.at) else { return NonroadOutcome::Clear };
@@ -176,6 +167,15 @@ mod tests {
         let machine = DeviceId::parse("CNFJG300000000001").expect("legal");
         let at = Timestamp::parse_rfc3339(at).expect("valid");
         nonroad(&NonroadFacts { machine: &machine, at, stage, position_valid, zones }, &book())
+    }
+
+    impl NonroadOutcome {
+        fn into_findings(self) -> Vec<Finding> {
+            match self {
+                Self::Breach(findings) => findings,
+                Self::Clear | Self::Undetermined(_) => Vec::new(),
+            }
+        }
     }
 
     const ZONE: ZoneFacts<'_> = ZoneFacts { name: "core", kind: "nonroad_control", is_site: false };

@@ -38,6 +38,7 @@ impl Assembler {
         }
         for element in elements {
             let raw = message.payload.slice_ref(element.raw);
+            batch.tally(message.source).unknown_fields += u64::from(element.unknown_fields);
             let (past, future) = (at.source.plausible_past_days, at.source.plausible_future_minutes);
             let checked = element.passage.and_then(|passage| {
                 validate::identity(&message.device, passage.station_id.as_str())?;

@@ -17,13 +17,13 @@ use crate::{
     finding::{Evidence, Finding},
     judge::{
         self,
-        nonroad::{NonroadFacts, SmokeFacts, ZoneFacts},
+        nonroad::{NonroadFacts, NonroadOutcome, SMOKE_RULE, STAGE_RULE, SmokeFacts, ZoneFacts},
         terminal::{Alarm, Counted, StreamFacts, TerminalFacts, TerminalKind, nox_second},
     },
     reading::{DeviceId, Timestamp, validate},
-    store::batch::{Batch, NoxSecond, OwnedFinding, RowRef, SignedPacket, TerminalTask},
+    store::batch::{Batch, NoxSecond, OwnedFinding, RowRef, SignedPacket, TerminalTask, Undecided},
     vehicle::devices::Device,
-    zone::{NONROAD_SITE_MIN_3, NONROAD_SMOKE_CLASS_3, NONROAD_STAGE_MIN_3},
+    zone::{NONROAD_SITE_MIN_3, NONROAD_SMOKE_CLASS_3, NONROAD_STAGE_MIN_3, Zone},
 };
 
 /// What all readings of one packet share.
@@ -84,6 +84,9 @@ impl Assembler {
         if let Err(refusal) = belongs(frame, device, register, at.source.kind) {
             self.put_aside_at(at.message, first, raw, refusal, &at.elements, batch);
             return 1;
+        }
+        if at.elements.contains(&first) {
+            batch.tally(at.message.source).unknown_fields += u64::from(frame.ignored_fields);
         }
         let sha256 = Sha256::digest(&raw);
         let Some(packet_at) = packet_time(at, frame) else {
@@ -228,9 +231,7 @@ impl Assembler {
             power_w: packet.register.and_then(|device| device.power_w),
             in_class_3_zone,
         };
-        for finding in judge::smoke(&facts, &self.rules).into_findings() {
-            raise(packet, owner, Some(finding), batch);
-        }
+        conclude(packet, owner, SMOKE_RULE, judge::smoke(&facts, &self.rules), batch);
     }
 
     /// Judges where a machine is; positions of vehicles' terminals are not judged here.
@@ -246,11 +247,15 @@ impl Assembler {
         if at.source.kind != SourceKind::Nonroad || at.knowledge.zones.is_empty() {
             return;
         }
+        // A position that is none matters only where some zone asks for one.
+        if !position.valid && !at.knowledge.zones.iter().any(|zone| asks_for_stage(zone)) {
+            return;
+        }
         let zones: SmallVec<[ZoneFacts<'_>; 2]> = at
             .knowledge
             .zones
             .containing(position.lon, position.lat, time)
-            .filter(|zone| [NONROAD_STAGE_MIN_3, NONROAD_SITE_MIN_3].contains(&&*zone.rule))
+            .filter(|zone| asks_for_stage(zone))
             .map(|zone| ZoneFacts { name: &zone.name, kind: &zone.kind, is_site: &*zone.rule == NONROAD_SITE_MIN_3 })
             .collect();
         let facts = NonroadFacts {
@@ -260,9 +265,7 @@ impl Assembler {
             position_valid: position.valid,
             zones: &zones,
         };
-        for finding in judge::nonroad(&facts, &self.rules).into_findings() {
-            raise(packet, owner, Some(finding), batch);
-        }
+        conclude(packet, owner, STAGE_RULE, judge::nonroad(&facts, &self.rules), batch);
     }
 }
 
@@ -278,11 +281,13 @@ fn packet_time(at: &Place<'_>, frame: &Frame) -> Option<Timestamp> {
 }
 
 /// Whether the frame names the device of its topic, or what the register binds that device to. A retrofit terminal's
-/// frame carries its vehicle's VIN; as long as no register says which, there is nothing to compare it with.
+/// binary frame carries its vehicle's VIN; as long as no register says which, there is nothing to compare it with. A JSON
+/// document names the terminal itself.
 fn belongs(frame: &Frame, device: &DeviceId, register: Option<&Device>, kind: SourceKind) -> Result<(), Refusal> {
     let bound = register.and_then(|device| device.bound_to);
     let named = frame.names(device.as_str()) || bound.is_some_and(|bound| frame.names(&bound.to_string()));
-    if named || (kind == SourceKind::Retrofit && bound.is_none()) {
+    let carries_vin = kind == SourceKind::Retrofit && frame.header.is_some();
+    if named || (carries_vin && bound.is_none()) {
         return Ok(());
     }
     validate::identity(device.as_str(), &frame.id)
@@ -292,6 +297,22 @@ fn kind_of(at: &Place<'_>) -> TerminalKind {
     match at.source.kind {
         SourceKind::Nonroad => TerminalKind::Machine,
         _ => TerminalKind::Vehicle,
+    }
+}
+
+/// Whether machines of a low stage are kept out of the zone (R11).
+fn asks_for_stage(zone: &Zone) -> bool {
+    [NONROAD_STAGE_MIN_3, NONROAD_SITE_MIN_3].contains(&&*zone.rule)
+}
+
+/// Adds what a rule says of a machine: its findings, or that it could not be decided.
+fn conclude(packet: &Packet<'_>, owner: RowRef, rule: &'static str, outcome: NonroadOutcome, batch: &mut Batch) {
+    match outcome {
+        NonroadOutcome::Clear => {}
+        NonroadOutcome::Breach(findings) => {
+            findings.into_iter().for_each(|finding| raise(packet, owner, Some(finding), batch));
+        }
+        NonroadOutcome::Undetermined(missing) => batch.undecided.push(Undecided { owner, rule, missing }),
     }
 }
 

@@ -100,6 +100,15 @@ pub struct Judged {
     pub content_hash: i64,
 }
 
+/// A rule that could not be decided for a reading of a terminal, because an input is missing. It stands nowhere but in the
+/// count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecided {
+    pub owner: RowRef,
+    pub rule: &'static str,
+    pub missing: &'static str,
+}
+
 /// A reading of a vehicle whose plate was read, for the evaluation task and for the sweep of sightings.
 #[derive(Clone, Copy, Debug)]
 pub struct VehicleTask {
@@ -156,6 +165,8 @@ pub struct Tally {
     pub duplicate: u64,
     pub conflict: u64,
     pub quarantined: u64,
+    /// Fields of readings that nobody reads, repeats included; not in the book.
+    pub unknown_fields: u64,
 }
 
 /// See the module text. Built by the pipeline, consumed by [`super::commit`].
@@ -169,6 +180,7 @@ pub struct Batch {
     pub judged: Vec<Judged>,
     pub dead_letters: Vec<DeadLetter>,
     pub findings: Vec<OwnedFinding>,
+    pub undecided: Vec<Undecided>,
     pub vehicle_tasks: Vec<VehicleTask>,
     pub nox_seconds: Vec<NoxSecond>,
     pub terminal_tasks: Vec<TerminalTask>,

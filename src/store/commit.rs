@@ -4,6 +4,8 @@
 //! tables, which say for each row whether it was new, a repeat of the same content, or a conflict. While duplicates keep
 //! coming the writer stays on that way; after some clean batches in a row it is optimistic again.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::{Client, Transaction};
@@ -29,6 +31,8 @@ pub struct Committed {
     /// Every reading that was put aside, conflicts included.
     pub refused: Vec<(usize, Reason)>,
     pub findings: Vec<Raised>,
+    /// Readings that left a rule undecided, by rule and what is missing.
+    pub undecided: BTreeMap<(&'static str, &'static str), u64>,
     pub tasks: u64,
     pub events: u64,
 }
@@ -100,6 +104,9 @@ impl Committer {
         letters.extend(&conflicts);
         committed.refused = letters.iter().map(|letter| (letter.source, letter.reason)).collect();
         let is_new = |owner: RowRef| outcomes.of(owner) == Outcome::New;
+        for undecided in batch.undecided.iter().filter(|undecided| is_new(undecided.owner)) {
+            *committed.undecided.entry((undecided.rule, undecided.missing)).or_default() += 1;
+        }
         let raised: Vec<&Finding> = batch.findings.iter().filter(|f| is_new(f.owner)).map(|f| &f.finding).collect();
         let mut flight = Flight::default();
         let inserted = (!raised.is_empty()).then(|| findings::add(&mut flight, &raised));

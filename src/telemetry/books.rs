@@ -96,6 +96,8 @@ pub struct SourceMeters {
     pub stored: Tally,
     pub duplicate: Tally,
     pub conflict: Tally,
+    /// Fields of readings that nobody reads.
+    pub unknown_fields: Tally,
     quarantined: [Tally; Reason::ALL.len()],
 }
 
@@ -107,6 +109,7 @@ impl SourceMeters {
             stored: Tally::default(),
             duplicate: Tally::default(),
             conflict: Tally::default(),
+            unknown_fields: Tally::default(),
             quarantined: std::array::from_fn(|_| Tally::default()),
         }
     }
@@ -233,6 +236,7 @@ impl Books {
                 counter!(name::READINGS_QUARANTINED, "source" => label(), "reason" => reason.name())
                     .absolute(source.quarantined(reason).get());
             }
+            counter!(name::UNKNOWN_FIELDS, "source" => label()).absolute(source.unknown_fields.get());
             counter!(name::READINGS_DECODED, "source" => label()).absolute(source.decoded.get());
         }
         let seconds = |milliseconds: &Level| milliseconds.get() as f64 / 1e3;

@@ -84,6 +84,11 @@ impl Meters {
         self.books.revoked.add(1);
     }
 
+    /// Counts readings of machines for which a rule lacked an input; both words are constants of `judge::nonroad`.
+    pub fn rule_undetermined(&self, rule: &'static str, missing: &'static str, n: u64) {
+        counter!(name::RULES_UNDETERMINED, "rule" => rule, "missing" => missing).increment(n);
+    }
+
     /// Counts a packet whose signature was looked at; `result` is one of `signature::Outcome`.
     pub fn signature_checked(&self, result: &'static str) {
         counter!(name::SIGNATURES, "result" => result).increment(1);

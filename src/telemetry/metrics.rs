@@ -24,6 +24,7 @@ pub const READINGS_STORED: &str = "dieselwatch_readings_stored_total";
 pub const READINGS_DUPLICATE: &str = "dieselwatch_readings_duplicate_total";
 pub const READINGS_CONFLICT: &str = "dieselwatch_readings_conflict_total";
 pub const READINGS_QUARANTINED: &str = "dieselwatch_readings_quarantined_total";
+pub const UNKNOWN_FIELDS: &str = "dieselwatch_unknown_fields_total";
 
 // Ingest.
 pub const INGEST_CONNECTIONS: &str = "dieselwatch_ingest_connections";
@@ -46,6 +47,7 @@ pub const DATABASE_ERRORS: &str = "dieselwatch_database_errors_total";
 // Judgement and evaluation.
 pub const FINDINGS: &str = "dieselwatch_findings_total";
 pub const FINDINGS_REVOKED: &str = "dieselwatch_findings_revoked_total";
+pub const RULES_UNDETERMINED: &str = "dieselwatch_rules_undetermined_total";
 pub const INTERCEPTS: &str = "dieselwatch_intercepts_total";
 pub const EVALUATION_BACKLOG: &str = "dieselwatch_evaluation_backlog_tasks";
 pub const EVALUATION_OLDEST_SECONDS: &str = "dieselwatch_evaluation_oldest_seconds";
@@ -103,6 +105,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("source", "names of [[source]] in the configuration"),
     ("reason", "fault::Reason"),
     ("rule", "rules of judge and evaluate"),
+    ("missing", "inputs that the rules of judge::nonroad name"),
     ("part", "kinds of vehicle::knowledge::Knowledge::sizes; api::readiness::Part"),
     ("class", "meters::ErrorClass; for HTTP the first digit of the status"),
     ("topic", "topics of the contract, section 6"),
@@ -140,6 +143,7 @@ pub const TABLE: &[Metric] = &[
     counter(READINGS_DUPLICATE, &["source"], "Readings already stored with the same content"),
     counter(READINGS_CONFLICT, &["source"], "Readings whose key was stored before with other content; kept beside it"),
     counter(READINGS_QUARANTINED, &["source", "reason"], "Readings put aside with their raw bytes"),
+    counter(UNKNOWN_FIELDS, &["source"], "Fields of readings that nobody reads, repeats included"),
     gauge(INGEST_CONNECTIONS, &[], "Broker connections this process holds a slot for"),
     gauge(INGEST_CONNECTIONS_UP, &[], "Broker connections that are established and subscribed"),
     counter(INGEST_RECONNECTS, &[], "Broker connections established again after a loss"),
@@ -156,6 +160,7 @@ pub const TABLE: &[Metric] = &[
     counter(DATABASE_ERRORS, &["class"], "Failed database operations by what is done about them"),
     counter(FINDINGS, &["rule"], "Findings made, first time or again after a revocation"),
     counter(FINDINGS_REVOKED, &["rule"], "Findings withdrawn because the facts changed"),
+    counter(RULES_UNDETERMINED, &["rule", "missing"], "Readings of machines that a rule could not decide, by the input that is missing"),
     counter(INTERCEPTS, &[], "Findings that asked for an officer at once"),
     gauge(EVALUATION_BACKLOG, &[], "Evaluation tasks nobody has finished"),
     gauge(EVALUATION_OLDEST_SECONDS, &[], "Age of the oldest unfinished evaluation task"),
@@ -308,6 +313,8 @@ mod tests {
         let handle = install(books.clone()).expect("installs");
         let meters = Meters::register(books.clone());
         meters.finding_made("HJ845.over", true);
+        meters.rule_undetermined("GB36886.smoke", "power_unknown", 2);
+        books.source(0).expect("rs").unknown_fields.add(3);
         meters.batch_readings.record(500.0);
         books.attach_messages(|| vec![super::super::books::MessageBook::default(); 2]);
         let table: BTreeMap<_, _> = TABLE.iter().map(|metric| (metric.name, metric)).collect();
@@ -329,6 +336,9 @@ mod tests {
         }
         assert!(lines > 60, "{lines} lines only");
         assert!(text.contains("dieselwatch_batch_readings_bucket{le=\"512\"}"), "{text}");
+        assert!(text.contains("dieselwatch_unknown_fields_total{source=\"rs\"} 3"), "{text}");
+        let undetermined = "dieselwatch_rules_undetermined_total{rule=\"GB36886.smoke\",missing=\"power_unknown\"} 2";
+        assert!(text.contains(undetermined), "{text}");
         assert!(text.contains("dieselwatch_readings_quarantined_total{source=\"obd\",reason=\"not_json\"}"), "{text}");
     }
 }

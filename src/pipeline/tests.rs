@@ -1,0 +1,166 @@
+//! From a message to what a batch holds, with a register made by hand and no database.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::assemble::{Assembler, Message};
+use crate::{
+    config::{Source, SourceKind},
+    fault::Reason,
+    judge::{
+        RuleBook,
+        nonroad::{SMOKE_RULE, STAGE_RULE},
+        tests::book,
+    },
+    reading::Timestamp,
+    store::batch::{Batch, Tally},
+    vehicle::{
+        devices::{Binding, Device, Devices},
+        knowledge::{Knowledge, KnowledgeHandle},
+        stations::{Station, Stations},
+    },
+    zone::{Datum, Zone, Zones, geojson},
+};
+
+const ORDINARY: &str = include_str!("../../tests/fixtures/passages/ordinary.json");
+const MACHINE: &str = "CNFJG300000000001";
+const VIN: &str = "LGDCHA1G8MA900002";
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).expect("a time")
+}
+
+fn device(kind: SourceKind, bound_to: Option<&str>) -> Device {
+    let bound_to = bound_to.and_then(Binding::parse);
+    Device { id: 7, kind, protocol: None, bound_to, emission_stage: None, power_w: None, known: true }
+}
+
+/// A square around 117.8, 36.8 in which machines of a low stage do not work.
+fn zone() -> Zone {
+    let ring = [[117.7, 36.7], [117.9, 36.7], [117.9, 36.9], [117.7, 36.9], [117.7, 36.7]];
+    let feature = json!({
+        "type": "Feature",
+        "properties": {"name": "core", "kind": "nonroad_control", "rule": "nonroad_stage_min_3"},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    });
+    geojson::zone(&feature, Datum::Wgs84, |_, _| None).expect("a zone").0
+}
+
+fn station() -> Station {
+    Station {
+        id: 3,
+        kind: None,
+        slope_deg: None,
+        calibrated_at: None,
+        certificate_until: None,
+        lon: None,
+        lat: None,
+        known: true,
+        zones: Default::default(),
+    }
+}
+
+/// What one message comes to.
+fn assembled(kind: &str, id: &str, devices: &[(&str, Device)], payload: impl AsRef<[u8]>, received: &str) -> Batch {
+    let source: Source =
+        toml::from_str(&format!("name = \"s\"\nkind = {kind:?}\nfilter = \"s/+/x\"")).expect("a source");
+    let devices = devices.iter().map(|(id, device)| (Box::from(*id), *device));
+    let knowledge = Knowledge {
+        stations: Stations::new(1, [("370306-01".into(), station())]).into(),
+        devices: Devices::new(1, devices).into(),
+        zones: Zones::new(1, [zone()]).into(),
+        ..Knowledge::default()
+    };
+    let rules: Arc<RuleBook> = book().into();
+    let assembler = Assembler::new(vec![source], KnowledgeHandle::new(knowledge), rules, 1 << 20);
+    let message = Message {
+        source: 0,
+        device: id.into(),
+        topic: format!("s/{id}/x").into(),
+        payload: payload.as_ref().to_vec().into(),
+        received_at: at(received),
+        replayed: false,
+    };
+    let mut batch = Batch::new(assembler.books());
+    assembler.add(&message, 0..usize::MAX, &mut batch).expect("every device has a number");
+    batch
+}
+
+fn reasons(batch: &Batch) -> Vec<Reason> {
+    batch.dead_letters.iter().map(|letter| letter.reason).collect()
+}
+
+fn retrofit_json(terminal: &str) -> String {
+    json!({"terminal_id": terminal, "collected_at": "2026-03-01T12:00:00+08:00", "speed_kmh": 31.5}).to_string()
+}
+
+#[test]
+fn a_json_document_of_another_terminal_is_no_reading_of_this_one() {
+    let received = "2026-03-01T12:00:01+08:00";
+    let of = |document: &str, bound| {
+        let known = [("RT-1", device(SourceKind::Retrofit, bound))];
+        reasons(&assembled("retrofit", "RT-1", &known, retrofit_json(document), received))
+    };
+    assert_eq!(of("RT-1", None), []);
+    assert_eq!(of("RT-2", None), [Reason::IdentityMismatch]);
+    assert_eq!(of("RT-2", Some(VIN)), [Reason::IdentityMismatch]);
+}
+
+#[test]
+fn a_binary_frame_names_its_vehicle_as_long_as_no_register_does() {
+    let line = include_str!("../../tests/fixtures/frames/frames.tsv").lines().find(|line| line.starts_with("B\t"));
+    let frame = hex::decode(line.and_then(|line| line.rsplit('\t').next()).expect("frame B")).expect("hex");
+    let of = |bound| {
+        let known = [("RT-1", device(SourceKind::Retrofit, bound))];
+        let batch = assembled("retrofit", "RT-1", &known, &frame, "2021-08-14T20:00:00+08:00");
+        (reasons(&batch), batch.readings() > batch.dead_letters.len())
+    };
+    assert_eq!(of(None), (vec![], true));
+    assert_eq!(of(Some(VIN)), (vec![], true));
+    assert_eq!(of(Some("LGDCHA1G8MA900013")), (vec![Reason::IdentityMismatch], false));
+}
+
+fn machine_json(position: Value, further: Value) -> String {
+    let mut document = json!({
+        "machine_id": MACHINE, "collected_at": "2026-03-01T12:00:00+08:00", "position": position, "smoke_k_m1": 2.5,
+    });
+    for (name, value) in further.as_object().expect("an object") {
+        document[name] = value.clone();
+    }
+    document.to_string()
+}
+
+fn of_machine(machine: Device, position: Value) -> Vec<(&'static str, &'static str)> {
+    let document = machine_json(position, json!({}));
+    let batch = assembled("nonroad", MACHINE, &[(MACHINE, machine)], document, "2026-03-01T12:00:01+08:00");
+    assert_eq!(reasons(&batch), []);
+    batch.undecided.iter().map(|undecided| (undecided.rule, undecided.missing)).collect()
+}
+
+#[test]
+fn what_the_rules_of_machines_lack_is_counted() {
+    let inside = || json!({"valid": true, "lon": 117.8, "lat": 36.8});
+    let nowhere = json!({"valid": false, "lon": 117.8, "lat": 36.8});
+    let unknown = device(SourceKind::Nonroad, None);
+    let staged = Device { emission_stage: Some(3), power_w: Some(50_000), ..unknown };
+    assert_eq!(of_machine(unknown, inside()), [(SMOKE_RULE, "power_unknown"), (STAGE_RULE, "stage_unknown")]);
+    let powered = Device { power_w: Some(50_000), ..unknown };
+    assert_eq!(of_machine(powered, inside()), [(SMOKE_RULE, "stage_unknown"), (STAGE_RULE, "stage_unknown")]);
+    assert_eq!(of_machine(staged, nowhere), [(STAGE_RULE, "position_not_valid")]);
+    assert_eq!(of_machine(staged, inside()), []);
+}
+
+#[test]
+fn unknown_fields_are_counted_whoever_sends_them() {
+    let unknown = |batch: &Batch| batch.tallies.iter().map(|tally: &Tally| tally.unknown_fields).sum::<u64>();
+    let machine = [(MACHINE, device(SourceKind::Nonroad, None))];
+    let document = machine_json(json!(null), json!({"note": 1, "colour": "red"}));
+    let received = "2026-03-01T12:00:01+08:00";
+    assert_eq!(unknown(&assembled("nonroad", MACHINE, &machine, document, received)), 2);
+    let mut passage: Value = serde_json::from_str(ORDINARY).expect("JSON");
+    assert_eq!(unknown(&assembled("rs", "370306-01", &[], passage.to_string(), received)), 0);
+    passage["note"] = json!(1);
+    let both = json!([passage, passage]).to_string();
+    assert_eq!(unknown(&assembled("rs", "370306-01", &[], both, received)), 2);
+}
