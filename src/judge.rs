@@ -15,6 +15,7 @@ use crate::config;
 pub mod condition;
 pub mod document;
 pub mod doubt;
+mod explanation;
 mod findings;
 pub mod limits;
 pub mod nonroad;

@@ -1,7 +1,10 @@
 //! Passages, newest first.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -66,6 +69,8 @@ pub struct Passage {
     plate: Option<String>,
     plate_color: &'static str,
     verdict: Option<Verdict>,
+    /// What explains the verdict; null where there is nothing to say.
+    explained: Option<Explained>,
     lane: Option<i16>,
     speed_kmh: Option<f32>,
     opacity_pct: Option<f32>,
@@ -81,9 +86,26 @@ pub struct Passage {
     station: i32,
 }
 
+/// Why a verdict is not a plain one; each part absent where it is empty.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explained {
+    /// In words of a closed set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    /// Number of a vehicle rule that could not be decided, and the input that is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    rules_undetermined: BTreeMap<String, String>,
+    /// Conditions of measurement whose value nobody knows and that the table of limits lets pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    conditions_passed_over: Vec<String>,
+    /// The year whose inspection a stable retrofit may exempt the vehicle from (R4): a candidate, not an exemption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exemption_candidate: Option<i32>,
+}
+
 const LIST: &str = "
     SELECT p.passed_at, s.station_id, p.record_id, p.plate, p.plate_color, p.verdict, p.lane, p.speed_kmh, p.opacity_pct,
-           p.ringelmann, p.no_ppm, p.co2_pct, p.received_at, p.raw_sha256, p.station
+           p.ringelmann, p.no_ppm, p.co2_pct, p.received_at, p.raw_sha256, p.station, p.explained
     FROM passage p JOIN stations s ON s.id = p.station
     WHERE ($1::timestamptz IS NULL OR p.passed_at >= $1) AND p.passed_at < $2
       AND ($3::text IS NULL OR p.station = (SELECT id FROM stations WHERE station_id = $3))
@@ -143,5 +165,6 @@ fn read(row: &tokio_postgres::Row) -> Result<Passage, tokio_postgres::Error> {
         received_at: row.try_get(12)?,
         raw_sha256: hex::encode(row.try_get::<_, &[u8]>(13)?),
         station: row.try_get(14)?,
+        explained: row.try_get::<_, Option<types::Json<Explained>>>(15)?.map(|json| json.0),
     })
 }

@@ -43,7 +43,7 @@ use crate::{
     reading::{PlateKey, Timestamp},
     store::prepared::Prepared,
 };
-use readings::Stored;
+use readings::{Stored, Verdict};
 use run::Run;
 
 /// Readings in one transaction, unless one vehicle alone has more: about a tenth of a second.
@@ -179,21 +179,24 @@ impl Rejudge<'_> {
     ) -> Result<Vec<(i64, Timestamp)>, RejudgeError> {
         let stored = readings::load(transaction, &self.span, keys).await?;
         step.readings = stored.len() as u64;
-        let mut judged: Vec<(&Stored, i16, i16, Vec<Finding>)> = Vec::new();
+        let mut judged: Vec<(Verdict<'_>, Vec<Finding>)> = Vec::new();
         for reading in &stored {
             match self.again(transaction, reading).await? {
-                Again::Judged { verdict, outcomes, findings } => judged.push((reading, verdict, outcomes, findings)),
+                Again::Judged { verdict, outcomes, explained, findings } => {
+                    judged.push((Verdict { reading, verdict, outcomes, explained }, findings));
+                }
                 Again::Left(why) => *step.left.entry(why).or_default() += 1,
             }
         }
         let mut of_readings = existing(transaction, keys, &judged).await?;
         let (mut verdicts, mut all) = (Vec::new(), change::Compared::default());
         let mut changed: Vec<(i64, Timestamp)> = Vec::new();
-        for (reading, verdict, outcomes, findings) in judged {
-            let differs = (verdict, outcomes) != (reading.verdict, reading.outcomes);
+        for (judged, findings) in judged {
+            let reading = judged.reading;
+            let differs = (judged.verdict, judged.outcomes) != (reading.verdict, reading.outcomes);
             if differs {
-                *step.verdicts.entry((reading.verdict, verdict)).or_default() += 1;
-                verdicts.push((reading, verdict, outcomes));
+                *step.verdicts.entry((reading.verdict, judged.verdict)).or_default() += 1;
+                verdicts.push(judged);
             }
             let of_reading = of_readings.remove(&reading.natural_key()).unwrap_or_default();
             let compared = change::compare(findings, of_reading, &self.why(run));
@@ -237,7 +240,7 @@ impl Rejudge<'_> {
 async fn existing(
     transaction: &Transaction<'_>,
     keys: &[i64],
-    judged: &[(&Stored, i16, i16, Vec<Finding>)],
+    judged: &[(Verdict<'_>, Vec<Finding>)],
 ) -> Result<HashMap<String, Vec<Existing>>, tokio_postgres::Error> {
     let subjects: Vec<String> =
         keys.iter().filter_map(|&key| PlateKey::from_i64(key)).map(|key| key.to_string()).collect();
@@ -245,7 +248,7 @@ async fn existing(
     for old in reconcile::existing(transaction, &mut Prepared::default(), &subjects).await?.into_values().flatten() {
         all.insert(old.finding.id, old);
     }
-    let made = judged.iter().flat_map(|(_, _, _, findings)| findings).map(|finding| finding.id);
+    let made = judged.iter().flat_map(|(_, findings)| findings).map(|finding| finding.id);
     let others: Vec<Uuid> = made.filter(|id| !all.contains_key(id)).collect();
     if !others.is_empty() {
         all.extend(reconcile::named(transaction, &others).await?.into_iter().map(|old| (old.finding.id, old)));

@@ -16,6 +16,8 @@ pub enum Again {
     Judged {
         verdict: i16,
         outcomes: i16,
+        /// JSON text for the row; `None` where there is nothing to say.
+        explained: Option<Vec<u8>>,
         /// None of them asks for an officer.
         findings: Vec<Finding>,
     },
@@ -45,13 +47,14 @@ impl Assembler {
             };
             let mut batch = Batch::new(self.books());
             self.add(&message, 0..usize::MAX, &mut batch)?;
-            match (batch.judged.first(), batch.dead_letters.first()) {
+            match (batch.judged.pop(), batch.dead_letters.first()) {
                 (Some(judged), None) if judged.content_hash == content_hash => {
                     let of_passage = |owner: crate::store::batch::RowRef| owner.table == Table::Passage;
                     let findings = batch.findings.into_iter().filter(|f| of_passage(f.owner)).map(|f| f.finding);
                     return Ok(Again::Judged {
                         verdict: judged.verdict,
                         outcomes: judged.outcomes,
+                        explained: judged.explained,
                         findings: findings.map(|finding| Finding { intercept: false, ..finding }).collect(),
                     });
                 }

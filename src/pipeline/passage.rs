@@ -102,19 +102,21 @@ impl Assembler {
             raw: raw.clone(),
         });
 
-        batch.judged.push(Judged {
-            verdict: judgement.verdict.outcome as i16,
-            outcomes,
-            content_hash: passage.content_hash() as i64,
-        });
-
         let mut flags = 0;
         flags |= if at.numbered.known { 0 } else { flag::UNKNOWN_DEVICE };
         flags |= if key.is_none() { flag::UNREAD_PLATE } else { 0 };
         flags |= if unknown_fields > 0 { flag::UNKNOWN_FIELDS } else { 0 };
         flags |= if live { 0 } else { flag::NOT_LIVE };
         flags |= suspicions(passage, &matched, &judgement.verdict, &self.rules);
-        wide_row(batch, at, passage, &judgement.verdict, outcomes, flags, &raw);
+        let explained = judgement.explanation(passage, &matched, &self.rules);
+        let judged = Judged {
+            verdict: judgement.verdict.outcome as i16,
+            outcomes,
+            content_hash: passage.content_hash() as i64,
+            explained,
+        };
+        wide_row(batch, at, passage, &judged, flags, &raw);
+        batch.judged.push(judged);
 
         if let Some(key) = key {
             batch.vehicle_tasks.push(VehicleTask {
@@ -209,15 +211,7 @@ pub fn reading_name(station: &str, record: &str) -> String {
     format!("passage {station}/{record}")
 }
 
-fn wide_row(
-    batch: &mut Batch,
-    at: &Place<'_>,
-    passage: &Passage,
-    verdict: &Verdict,
-    outcomes: i16,
-    flags: i32,
-    raw: &Bytes,
-) {
+fn wide_row(batch: &mut Batch, at: &Place<'_>, passage: &Passage, judged: &Judged, flags: i32, raw: &Bytes) {
     let mut row = batch.passages.row(PASSAGE_COLUMNS.len() as i16);
     row.time(passage.passed_at);
     row.int4(at.numbered.id);
@@ -234,8 +228,8 @@ fn wide_row(
         Some(key) => row.int8(key.as_i64()),
         None => row.null(),
     }
-    row.int2(verdict.outcome as i16);
-    row.int2(outcomes);
+    row.int2(judged.verdict);
+    row.int2(judged.outcomes);
     match passage.lane {
         Some(lane) => row.int2(lane),
         None => row.null(),
@@ -255,4 +249,8 @@ fn wide_row(
     row.time(at.message.received_at);
     row.bytea(&Sha256::digest(raw));
     row.bytea(raw);
+    match &judged.explained {
+        Some(text) => row.jsonb(text),
+        None => row.null(),
+    }
 }

@@ -164,3 +164,16 @@ fn unknown_fields_are_counted_whoever_sends_them() {
     let both = json!([passage, passage]).to_string();
     assert_eq!(unknown(&assembled("rs", "370306-01", &[], both, received)), 2);
 }
+
+#[test]
+fn a_row_carries_what_explains_its_verdict() {
+    let batch = assembled("rs", "370306-01", &[], ORDINARY, "2026-03-01T10:15:31+08:00");
+    let text = batch.judged[0].explained.as_deref().expect("nobody knows the vehicle");
+    let found: Value = serde_json::from_slice(text).expect("JSON");
+    assert_eq!(found["reasons"][0], "vehicle_not_registered");
+    let rows = batch.passages.stream();
+    assert!(
+        rows.windows(text.len() + 1).any(|part| part.starts_with(&[1]) && part.ends_with(text)),
+        "jsonb at the end"
+    );
+}

@@ -93,11 +93,13 @@ pub struct OwnedFinding {
 }
 
 /// What a passage came to, as its row says it; for those who compare it with what is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     pub verdict: i16,
     pub outcomes: i16,
     pub content_hash: i64,
+    /// JSON text; see `judge::explanation`.
+    pub explained: Option<Vec<u8>>,
 }
 
 /// A rule that could not be decided for a reading of a terminal, because an input is missing. It stands nowhere but in the

@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (11, "recheck", include_str!("../../schemas/sql/0011_recheck.sql")),
     (12, "signatures", include_str!("../../schemas/sql/0012_signatures.sql")),
     (13, "lz4", include_str!("../../schemas/sql/0013_lz4.sql")),
+    (14, "explained", include_str!("../../schemas/sql/0014_explained.sql")),
     (15, "bounds", include_str!("../../schemas/sql/0015_bounds.sql")),
 ];
 

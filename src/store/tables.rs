@@ -44,6 +44,7 @@ pub const PASSAGE_COLUMNS: &[&str] = &[
     "received_at",
     "raw_sha256",
     "raw",
+    "explained",
 ];
 
 pub const TERMINAL_PACKET: KeyedTable = KeyedTable {

@@ -17,6 +17,8 @@ pub struct Stored {
     pub content_hash: i64,
     pub verdict: i16,
     pub outcomes: i16,
+    /// JSON text.
+    pub explained: Option<String>,
     pub received_at: Timestamp,
     /// `None` where retention took the wide row.
     pub raw: Option<Bytes>,
@@ -27,6 +29,15 @@ impl Stored {
     pub fn natural_key(&self) -> String {
         format!("{}/{}", self.station_id, self.record_id)
     }
+}
+
+/// What a stored reading comes to now.
+pub struct Verdict<'a> {
+    pub reading: &'a Stored,
+    pub verdict: i16,
+    pub outcomes: i16,
+    /// JSON text; `None` where there is nothing to say.
+    pub explained: Option<Vec<u8>>,
 }
 
 /// The next vehicles with readings in the span, together not more than `readings` of them unless the first alone has.
@@ -66,9 +77,9 @@ pub async fn load(
     let rows = transaction
         .query(
             "SELECT k.plate_key, s.station_id, k.station, k.record_id, k.passed_at, k.content_hash, k.outcomes, \
-               p.verdict, p.received_at, p.raw \
+               p.verdict, p.received_at, p.raw, p.explained \
              FROM passage_key k JOIN stations s ON s.id = k.station LEFT JOIN LATERAL \
-               (SELECT verdict, received_at, raw FROM passage w WHERE w.passed_at = k.passed_at \
+               (SELECT verdict, received_at, raw, explained::text AS explained FROM passage w WHERE w.passed_at = k.passed_at \
                 AND w.station = k.station AND w.record_id = k.record_id LIMIT 1) p ON true \
              WHERE k.plate_key = ANY($1) AND k.passed_at >= $2 AND k.passed_at < $3 \
                AND ($4::int4 IS NULL OR k.station = $4) ORDER BY k.passed_at, k.station, k.record_id",
@@ -86,31 +97,39 @@ pub async fn load(
         verdict: row.get::<_, Option<i16>>(7).unwrap_or_default(),
         received_at: row.get::<_, Option<Timestamp>>(8).unwrap_or(Timestamp::EPOCH),
         raw: row.get::<_, Option<Vec<u8>>>(9).map(Bytes::from),
+        explained: row.get(10),
     };
     Ok(rows.iter().map(stored).collect())
 }
 
-/// Writes the verdicts that differ, and keeps the old ones.
+/// Writes the verdicts that differ with what explains them, and keeps the old ones.
 pub async fn set_verdicts(
     transaction: &Transaction<'_>,
     run: i64,
-    verdicts: &[(&Stored, i16, i16)],
+    verdicts: &[Verdict<'_>],
 ) -> Result<(), tokio_postgres::Error> {
-    let at: Vec<Timestamp> = verdicts.iter().map(|(reading, ..)| reading.passed_at).collect();
+    let at: Vec<Timestamp> = verdicts.iter().map(|judged| judged.reading.passed_at).collect();
     let (Some(from), Some(to)) = (at.iter().min(), at.iter().max()) else { return Ok(()) };
-    let station: Vec<i32> = verdicts.iter().map(|(reading, ..)| reading.station).collect();
-    let record: Vec<&str> = verdicts.iter().map(|(reading, ..)| reading.record_id.as_str()).collect();
-    let verdict_before: Vec<i16> = verdicts.iter().map(|(reading, ..)| reading.verdict).collect();
-    let outcomes_before: Vec<i16> = verdicts.iter().map(|(reading, ..)| reading.outcomes).collect();
-    let verdict: Vec<i16> = verdicts.iter().map(|(_, verdict, _)| *verdict).collect();
-    let outcomes: Vec<i16> = verdicts.iter().map(|(_, _, outcomes)| *outcomes).collect();
+    let station: Vec<i32> = verdicts.iter().map(|judged| judged.reading.station).collect();
+    let record: Vec<&str> = verdicts.iter().map(|judged| judged.reading.record_id.as_str()).collect();
+    let verdict_before: Vec<i16> = verdicts.iter().map(|judged| judged.reading.verdict).collect();
+    let outcomes_before: Vec<i16> = verdicts.iter().map(|judged| judged.reading.outcomes).collect();
+    let explained_before: Vec<Option<&str>> =
+        verdicts.iter().map(|judged| judged.reading.explained.as_deref()).collect();
+    let verdict: Vec<i16> = verdicts.iter().map(|judged| judged.verdict).collect();
+    let outcomes: Vec<i16> = verdicts.iter().map(|judged| judged.outcomes).collect();
+    let text = |judged: &Verdict<'_>| judged.explained.as_ref().map(|text| String::from_utf8_lossy(text).into_owned());
+    let explained: Vec<Option<String>> = verdicts.iter().map(text).collect();
     transaction
         .execute(
             "INSERT INTO rejudgement (run, station, record_id, passed_at, verdict_before, verdict_after, \
-               outcomes_before, outcomes_after) \
-             SELECT $1, u.* FROM unnest($2::int4[], $3::text[], $4::timestamptz[], $5::int2[], $6::int2[], $7::int2[], \
-             $8::int2[]) AS u",
-            &[&run, &station, &record, &at, &verdict_before, &verdict, &outcomes_before, &outcomes],
+               outcomes_before, outcomes_after, explained_before) \
+             SELECT $1, u.station, u.record_id, u.at, u.verdict_before, u.verdict, u.outcomes_before, u.outcomes, \
+               u.explained_before::jsonb \
+             FROM unnest($2::int4[], $3::text[], $4::timestamptz[], $5::int2[], $6::int2[], $7::int2[], $8::int2[], \
+             $9::text[]) AS u (station, record_id, at, verdict_before, verdict, outcomes_before, outcomes, \
+             explained_before)",
+            &[&run, &station, &record, &at, &verdict_before, &verdict, &outcomes_before, &outcomes, &explained_before],
         )
         .await?;
     transaction
@@ -123,11 +142,11 @@ pub async fn set_verdicts(
     // The bounds keep other chunks closed.
     transaction
         .execute(
-            "UPDATE passage p SET verdict = u.verdict, outcomes = u.outcomes \
-             FROM unnest($1::timestamptz[], $2::int4[], $3::text[], $4::int2[], $5::int2[]) \
-             AS u (at, station, record_id, verdict, outcomes) WHERE p.passed_at = u.at AND p.station = u.station \
-             AND p.record_id = u.record_id AND p.passed_at BETWEEN $6 AND $7",
-            &[&at, &station, &record, &verdict, &outcomes, from, to],
+            "UPDATE passage p SET verdict = u.verdict, outcomes = u.outcomes, explained = u.explained::jsonb \
+             FROM unnest($1::timestamptz[], $2::int4[], $3::text[], $4::int2[], $5::int2[], $6::text[]) \
+             AS u (at, station, record_id, verdict, outcomes, explained) WHERE p.passed_at = u.at \
+             AND p.station = u.station AND p.record_id = u.record_id AND p.passed_at BETWEEN $7 AND $8",
+            &[&at, &station, &record, &verdict, &outcomes, &explained, from, to],
         )
         .await?;
     Ok(())
