@@ -248,7 +248,7 @@ impl Assembler {
             return;
         }
         // A position that is none matters only where some zone asks for one.
-        if !position.valid && !at.knowledge.zones.iter().any(|zone| asks_for_stage(zone)) {
+        if !position.valid && !at.knowledge.zones.iter().any(asks_for_stage) {
             return;
         }
         let zones: SmallVec<[ZoneFacts<'_>; 2]> = at
