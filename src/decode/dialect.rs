@@ -13,8 +13,9 @@
 //! bodies are the same bytes (they begin at offset 9 in both 1 and 3) and only the serial differs: the values are taken,
 //! the frame is flagged and the serials are left out.
 //!
-//! When none fits, the layout that gets furthest before a type it does not know is taken, provided that it
-//! read at least one whole body; what is left becomes an `unknown` item. A body that is cut short fits nothing.
+//! When none fits, the layout that gets furthest is taken, provided that it read at least one whole body and stopped at a
+//! type it does not know; what is left becomes an `unknown` item. If it stopped in a body that is cut short, nothing is: a
+//! layout that gets less far and happens to meet an unknown type would invent values out of the others' bytes.
 
 use crate::{config::Protocol, reading::Timestamp};
 
@@ -98,12 +99,11 @@ pub(super) fn read(unit: &[u8], protocol: Protocol) -> Result<Realtime, Fault> {
         }
     }
     let all = own.iter().chain(others).map(|&layout| Survey::of(unit, layout));
-    let partial = all.filter(|survey| survey.end == End::UnknownType && survey.bodies > 0);
+    let partial: smallvec::SmallVec<[Survey; 4]> = all.filter(|survey| survey.bodies > 0).collect();
     // On a tie `max_by_key` takes the last, so the order of preference is turned round.
-    let partial: smallvec::SmallVec<[Survey; 4]> = partial.collect();
     match partial.iter().rev().max_by_key(|survey| survey.consumed) {
-        Some(survey) => decode(unit, survey, false, protocol),
-        None => Err(Fault::new(
+        Some(survey) if survey.end == End::UnknownType => decode(unit, survey, false, protocol),
+        _ => Err(Fault::new(
             FrameCode::NoDialectFits,
             HEADER_BYTES,
             format!("no layout consumes the {} bytes of the data unit", unit.len()),

@@ -53,6 +53,7 @@ fn station() -> Station {
         kind: None,
         slope_deg: None,
         calibrated_at: None,
+        earlier_calibrations: Box::default(),
         certificate_until: None,
         lon: None,
         lat: None,

@@ -125,6 +125,15 @@ proptest! {
     }
 }
 
+/// Another dialect gets through one second of these two and then meets a type that nobody knows: values that nobody sent.
+#[test]
+fn bytes_that_end_within_a_body_are_not_read_in_another_dialect() {
+    let mut halves = [0; 64];
+    halves[0] = 1;
+    let whole = sent(&halves, SignatureForm::Raw);
+    assert!(decode(&packet(&whole[..63]), SignatureForm::Raw).is_none());
+}
+
 #[test]
 fn a_packet_without_signature_loses_nothing_to_a_configured_form() {
     for form in [SignatureForm::Lengths, SignatureForm::Raw, SignatureForm::Der] {
