@@ -75,10 +75,14 @@ pub struct Count {
 }
 
 impl Count {
+    /// Packets that should be there: those with a serial and those missing between them.
+    fn expected(&self) -> Option<f64> {
+        Some(f64::from(self.missing?) + f64::from(self.numbered))
+    }
+
     /// Missing packets out of those that should be there, percent.
     pub fn loss_pct(&self) -> Option<f64> {
-        let missing = f64::from(self.missing?);
-        let all = missing + f64::from(self.numbered);
+        let (missing, all) = (f64::from(self.missing?), self.expected()?);
         (all > 0.0).then(|| missing / all * 100.0)
     }
 }
@@ -130,7 +134,8 @@ fn after(from: u16, steps: u16) -> u16 {
 pub fn packet_loss(count: &Count, table: &TerminalTable) -> Option<Alarm> {
     let limit = &table.numbers.packet_loss;
     let (missing, loss_pct, from, to) = (count.missing?, count.loss_pct()?, count.first?, count.last?);
-    if f64::from(count.numbered) < limit.min_packets || loss_pct <= limit.max_loss_pct {
+    // By what should have come: by what came, the worst losses would be too few packets to speak of.
+    if count.expected()? < limit.min_packets || loss_pct <= limit.max_loss_pct {
         return None;
     }
     Some(Alarm {
@@ -211,6 +216,22 @@ pub fn silence(around: &[Window], passages: &[Passage], as_of: Timestamp, table:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worst_loss_of_all_is_told() {
+        let table = TerminalTable::built_in();
+        let counted = |numbered, missing| Count {
+            numbered,
+            missing: Some(missing),
+            first: Some(Timestamp::EPOCH),
+            last: Some(Timestamp::EPOCH.plus_seconds(3_600)),
+            ..Count::default()
+        };
+        assert!(packet_loss(&counted(40, 8_000), &table).is_some(), "forty packets of a whole day");
+        assert!(packet_loss(&counted(40, 10), &table).is_none(), "a few minutes are too short to judge");
+        assert!(packet_loss(&counted(350, 100), &table).is_some());
+        assert!(packet_loss(&counted(8_000, 10), &table).is_none());
+    }
 
     #[test]
     fn serials_go_around() {
