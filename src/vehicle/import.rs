@@ -10,7 +10,8 @@
 //! - Two rows for the same thing (plate and colour; station; ...) with the same content: the first is taken, the others
 //!   are refused as repeats. With different content nothing tells which is right. Of a vehicle then every row is kept
 //!   (`vehicle_contradictions`), and the one in force holds what all of them agree on, marked as contradictory: rules
-//!   lack what is in dispute, and every finding waits for a person. Of anything else none is taken.
+//!   lack what is in dispute, and every finding waits for a person. Of an entry of a list what they agree on is taken, with
+//!   the shorter of the intervals. Of anything else none is taken.
 //! - Plates in use that carry one VIN (a cloned identity, or a plate nobody took back) are marked in the same way.
 //! - Reasons name the column and what is wrong with it, never the cell: reports are passed around, plates are not.
 

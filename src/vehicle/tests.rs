@@ -87,7 +87,10 @@ async fn vehicles_come_in_by_versions_and_every_version_stays() {
     let found = knowledge.match_vehicle(key("鲁C12345", PlateColor::Yellow), noon(2026, 7, 1));
     let vehicle = found.vehicle.expect("in the register");
     assert_eq!((found.kind, found.registry_version), (MatchKind::Exact, 2));
-    assert_eq!((vehicle.stage, vehicle.is_diesel(), vehicle.is_truck()), (EmissionStage::from_code(3), true, true));
+    assert_eq!(
+        (vehicle.stage, vehicle.is_diesel(), vehicle.is_truck()),
+        (EmissionStage::from_code(3), true, true)
+    );
     assert_eq!((vehicle.reference_torque_nm, vehicle.local), (Some(1_850), Some(true)));
     let by_vin = knowledge.match_vin("lgdcha1g8ma900002", noon(2026, 7, 1));
     assert_eq!(by_vin.vehicle, Some(vehicle));
@@ -507,6 +510,57 @@ async fn contradictions_are_kept_flagged_and_brought_back() {
         "{last}"
     );
     assert!(last.contains("added 3, changed 2, removed 0, unchanged 0, refused 0, contradictory 6"), "{last}");
+}
+
+/// A vehicle does not drop off a list because two lines of it disagree about the end or the document.
+#[tokio::test]
+async fn lines_of_a_list_that_disagree_are_one_entry() {
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("scrapped.csv");
+    let rows = "plate,plate_color,valid_from,valid_to,reason,document_no\n\
+                鲁C00001,yellow,2026-01-01,,art. 4,2026-7\n鲁C00001,yellow,2026-01-01,2026-06-30,art. 4,2026-8\n\
+                鲁C00002,yellow,,,art. 4,2026-7\n鲁C00002,yellow,,,art. 5,\n\
+                鲁C00003,yellow,2026-01-01,2026-06-30,,2026-7\n鲁C00003,yellow,2026-07-01,,,2026-8\n\
+                鲁C00004,yellow,2026-01-01,,,\n鲁C00004,yellow,2026-01-01,,,\n";
+    std::fs::write(&file, rows).expect("written");
+    let line = ["list", "scrapped", &file.display().to_string()].map(str::to_owned);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let strict = try_import(&database, &[&line[..], &["--strict"]].concat()).await.expect("read");
+    assert_eq!(strict.withheld, Some(Withheld::Strict));
+    let online = try_import(&database, &line).await.expect("imported");
+    assert_eq!(counts(&online), (1, 5, 0, 0, 0, 1));
+    let told: Vec<(u64, &str)> = online.read.contradictions.rows().iter().map(|r| (r.row, r.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (2, "contradicts row 3 in valid_to, document_no: kept as what they agree on"),
+            (3, "contradicts row 2 in valid_to, document_no: kept as what they agree on"),
+            (4, "contradicts row 5 in reason, document_no: kept as what they agree on"),
+            (5, "contradicts row 4 in reason, document_no: kept as what they agree on"),
+        ]
+    );
+    let mut builder = ListsBuilder::default();
+    let read = offline::list("scrapped", &file, &mut builder).expect("read");
+    assert_eq!(read, online.read, "the same without a database");
+    let (offline, knowledge) = (builder.build(), loaded(&database).await);
+    let midnight = |year, month, day| Timestamp::from_china(year, month, day, 0, 0, 0);
+    let hit = |plate: &str, at: Timestamp| {
+        let key = key(plate, PlateColor::Yellow);
+        let found = knowledge.lists.find(key, at);
+        assert_eq!(found, offline.find(key, at), "{plate}: the same without a database");
+        found.first().map(|hit| (hit.valid_to, hit.reason.as_deref().map(str::to_owned), hit.document_no.clone()))
+    };
+    let shorter = (midnight(2026, 7, 1), Some("art. 4".to_owned()), None);
+    assert_eq!(hit("鲁C00001", noon(2026, 6, 30)), Some(shorter));
+    assert_eq!(hit("鲁C00001", noon(2026, 7, 1)), None);
+    assert_eq!(hit("鲁C00002", noon(2026, 7, 1)), Some((None, None, None)));
+    assert!(hit("鲁C00003", noon(2026, 7, 1)).is_some_and(|(_, _, document)| document.as_deref() == Some("2026-8")));
+    assert!(hit("鲁C00004", noon(2026, 7, 1)).is_some());
+    let again = try_import(&database, &line).await.expect("imported");
+    assert_eq!(counts(&again), (2, 0, 0, 0, 5, 1), "the same file changes nothing");
+    let back = try_import(&database, &["rollback", "list:scrapped", "--to", "1"]).await.expect("rolled back");
+    assert_eq!((back.withheld, back.kept), (None, 5));
 }
 
 /// One VIN on two plates in use: one of them is wrong or false, and nobody here can say which.

@@ -23,6 +23,8 @@ Examples:
 A file is a whole version: what it does not name is gone from the next one. Rows that cannot be
 taken are named with their line and never stop the others, unless --strict is given. Vehicles of
 which rows say different things are kept and flagged; what is found about them waits for a person.
+Lines of a list that differ beyond plate, colour and valid_from are one entry: what they agree on,
+with the earliest valid_to.
 
 Columns (any order; further ones are passed over and named; dates are of Asia/Shanghai; CSV in UTF-8
 or GBK, or XLSX):

@@ -84,13 +84,16 @@ fn named<T>(path: &Path, read: Result<T, ImportError>) -> anyhow::Result<T> {
     }
 }
 
-/// Names refused rows on standard error; whether there were any.
+/// Names refused and contradicting rows on standard error; whether any were refused.
 fn told(path: &Path, read: &ReadSummary) -> bool {
-    for row in read.refusals.rows().iter().take(NAMED) {
-        eprintln!("{}: row {} refused: {}", path.display(), row.row, row.reason);
-    }
-    if read.refusals.count() > NAMED as u64 {
-        eprintln!("{}: {} rows refused", path.display(), read.refusals.count());
+    let path = path.display();
+    for (what, rows) in [("refused", &read.refusals), ("contradictory", &read.contradictions)] {
+        for row in rows.rows().iter().take(NAMED) {
+            eprintln!("{path}: row {} {what}: {}", row.row, row.reason);
+        }
+        if rows.count() > NAMED as u64 {
+            eprintln!("{path}: {} rows {what}", rows.count());
+        }
     }
     read.refusals.count() > 0
 }

@@ -254,7 +254,8 @@ async fn copy<E: Stored>(
     Ok(())
 }
 
-/// Takes rows out of the staging that another row contradicts or repeats (see the parent module).
+/// Takes rows out of the staging that another row contradicts or repeats, and puts what contradicting rows agree on in their
+/// place where the dataset keeps them (see the parent module).
 async fn find_duplicates<E: Stored>(
     transaction: &Transaction<'_>,
     tables: &Tables,
@@ -270,13 +271,13 @@ async fn find_duplicates<E: Stored>(
         let mut columns: Vec<&str> = row.try_get("columns")?;
         // It follows from the others.
         columns.retain(|column| *column != "contradictory");
-        let is_kept = contents > 1 && tables.contradictions.is_some();
+        let is_kept = contents > 1 && E::AGREES;
         let taken = if contents > 1 { 0 } else { 1 };
         for &number in numbers.iter().skip(taken) {
             let other = numbers.iter().find(|other| **other != number).copied().unwrap_or_default();
             let (row, other) = (u64::try_from(number).unwrap_or_default(), u64::try_from(other).unwrap_or_default());
             if is_kept {
-                kept.push(row, contradicts(other, &columns));
+                kept.push(row, contradicts::<E>(other, &columns));
                 disputed.push(number);
                 continue;
             }
@@ -293,11 +294,13 @@ async fn find_duplicates<E: Stored>(
     read.refusals.merge(found);
     read.contradictions.merge(kept);
     transaction.execute("DELETE FROM staging WHERE row_number = ANY($1)", &[&refused]).await?;
-    if tables.contradictions.is_some() {
+    if E::AGREES {
         let [aside, delete, agreed] = tables.set_aside();
         transaction.execute(&aside, &[&disputed]).await?;
         transaction.execute(&delete, &[&disputed]).await?;
-        note_flagged(transaction, read).await?;
+        if tables.contradictions.is_some() {
+            note_flagged(transaction, read).await?;
+        }
         transaction.execute(&agreed, &[]).await?;
     }
     flag_shared(transaction, tables, read).await
@@ -368,14 +371,15 @@ pub(crate) async fn record(
     provenance: &Provenance,
     outcome: &Outcome,
 ) -> Result<(), ImportError> {
+    // When it was put in force, and not when minutes of reading began: until then the version before was judged by.
     let supersede = "UPDATE imports SET state = 'superseded' WHERE dataset = $1 AND state = 'in_force'";
     transaction.execute(supersede, &[&outcome.dataset]).await?;
     let import: i64 = transaction
         .query_one(
             "INSERT INTO imports (dataset, version, state, imported_by, file_name, file_bytes, file_sha256, file_encoding,
                  rows_read, rows_added, rows_changed, rows_removed, rows_kept, rows_refused, rows_contradictory, mapping,
-                 rolled_back_to)
-             VALUES ($1, $2, 'in_force', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                 rolled_back_to, imported_at)
+             VALUES ($1, $2, 'in_force', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, clock_timestamp())
              RETURNING import_id",
             &[
                 &outcome.dataset,

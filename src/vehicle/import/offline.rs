@@ -212,7 +212,7 @@ impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
             let all: Vec<&E> = rows.iter().map(|(_, row)| row).collect();
             match E::agreed(&all) {
                 Some((agreed, disputed)) => {
-                    numbers.iter().for_each(|&number| kept.push(number, contradicts(other(number), &disputed)));
+                    numbers.iter().for_each(|&number| kept.push(number, contradicts::<E>(other(number), &disputed)));
                     taken.push((numbers.first().copied().unwrap_or_default(), agreed));
                 }
                 None => {

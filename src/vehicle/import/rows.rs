@@ -38,9 +38,10 @@ pub trait Stored: Send + 'static {
     const KEY_WORDS: &'static str;
     /// In the order of [`Stored::values`]. The key columns are among them.
     const COLUMNS: &'static [Column];
-    /// The table that keeps rows of one key that contradict each other; without one none of them is taken. The dataset
-    /// then has a column `contradictory`.
+    /// The table that keeps rows of one key that contradict each other. The dataset then has a column `contradictory`.
     const CONTRADICTIONS: Option<&'static str> = None;
+    /// Whether what such rows agree on is taken in their place, as [`agreed`](Stored::agreed) says it.
+    const AGREES: bool = Self::CONTRADICTIONS.is_some();
     /// What two rows in use cannot both have, as [`exclusive`](Stored::exclusive) in SQL.
     const EXCLUSIVE: Option<Exclusive> = None;
 
@@ -59,8 +60,8 @@ pub trait Stored: Send + 'static {
     /// Marks the row as contradictory, where the dataset has such a mark.
     fn flag(&mut self) {}
 
-    /// What rows of one key agree on, marked as contradictory, and the columns in which they do not. `None` where such
-    /// rows are not kept.
+    /// What rows of one key agree on, marked as contradictory where there is such a mark, and the columns in which they do
+    /// not. `None` where such rows are not kept.
     fn agreed(_rows: &[&Self]) -> Option<(Self, Vec<&'static str>)>
     where
         Self: Sized,
@@ -80,9 +81,10 @@ pub struct Exclusive {
 /// How a row is reported that cannot be true by itself.
 pub const CONTRADICTS_ITSELF: &str = "fuel and emission_stage cannot both be true: kept and flagged";
 
-/// How a row is reported that another contradicts.
-pub fn contradicts(other: u64, columns: &[&str]) -> String {
-    format!("contradicts row {other} in {}: kept and flagged", columns.join(", "))
+/// How a row is reported that another contradicts, both being taken as what they agree on.
+pub fn contradicts<E: Stored>(other: u64, columns: &[&str]) -> String {
+    let kept = if E::CONTRADICTIONS.is_some() { "kept and flagged" } else { "kept as what they agree on" };
+    format!("contradicts row {other} in {}: {kept}", columns.join(", "))
 }
 
 /// How a row in use is reported that shares what only one vehicle has.

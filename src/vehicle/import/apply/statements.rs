@@ -256,6 +256,8 @@ fn agreed(column: &Column) -> String {
     let Column { name, of } = column;
     match (*name, of) {
         ("contradictory", _) => "true".into(),
+        // Of a list's entry: the shorter interval is the one that no row denies.
+        ("valid_to", _) => format!("min(s.{name})"),
         // Never NULL; a retrofit in dispute is none.
         ("retrofit", _) => format!("bool_and(s.{name})"),
         (_, of) => {

@@ -1,4 +1,8 @@
 //! A line of a list.
+//!
+//! Lines that name one plate, colour and beginning are one entry. Where they differ in the rest, the entry holds what none of
+//! them denies: it ends with the earliest end that any gives, and a reason or document in dispute is none. To take neither
+//! would let a listed vehicle drop off the list because somebody typed a document's number twice.
 
 use tokio_postgres::types::{ToSql, Type};
 
@@ -46,6 +50,7 @@ impl Stored for ListRow {
     const TABLE: &'static str = "list_entries";
     const KEY: &'static [&'static str] = &["@.plate_key", "COALESCE(@.valid_from, '-infinity'::timestamptz)"];
     const KEY_WORDS: &'static str = "plate, colour and valid_from";
+    const AGREES: bool = true;
     const COLUMNS: &'static [Column] = &[
         column("plate_key", Type::INT8),
         column("plate", Type::TEXT),
@@ -59,5 +64,24 @@ impl Stored for ListRow {
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         let ListEntry { valid_from, valid_to, reason, document_no } = &self.entry;
         vec![&self.plate_key, &self.plate, &self.plate_color, valid_from, valid_to, reason, document_no]
+    }
+
+    fn agreed(rows: &[&Self]) -> Option<(Self, Vec<&'static str>)> {
+        let (first, rest) = rows.split_first()?;
+        let mut agreed = (*first).clone();
+        let mut disputed = Vec::new();
+        if rest.iter().any(|row| row.entry.valid_to != first.entry.valid_to) {
+            agreed.entry.valid_to = rows.iter().filter_map(|row| row.entry.valid_to).min();
+            disputed.push("valid_to");
+        }
+        if rest.iter().any(|row| row.entry.reason != first.entry.reason) {
+            agreed.entry.reason = None;
+            disputed.push("reason");
+        }
+        if rest.iter().any(|row| row.entry.document_no != first.entry.document_no) {
+            agreed.entry.document_no = None;
+            disputed.push("document_no");
+        }
+        Some((agreed, disputed))
     }
 }
