@@ -153,7 +153,8 @@ pub async fn look_up(
 ) -> Result<Standing, LoadError> {
     let Found { vehicle, registry_version, entries, lists } = lookup::lookup(client, key, at).await?;
     let facts = vehicle.as_ref().map(Registered::facts);
-    let answers = standing(book.limits.bars(), facts.as_ref(), &entries, |list| lists.contains_key(list));
+    let (bars, classes) = (book.limits.bars(), book.rules.classes());
+    let answers = standing(bars, classes, facts.as_ref(), &entries, |list| lists.contains_key(list));
     let [change, inspection, transfer] = answers.map(Bar::of);
     let rows = client.query(FINDINGS_OF, &[&key.to_string(), &at, &(FINDINGS + 1)]).await?;
     let mut findings: Vec<Violation> = rows.iter().map(violations::read).collect::<Result<_, _>>()?;

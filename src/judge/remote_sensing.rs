@@ -112,17 +112,14 @@ fn standing(passage: &Passage, matched: &VehicleMatch) -> Standing {
             PlateReading::Read(_) => "vehicle_not_registered",
         });
     };
-    match vehicle.fuel {
+    match vehicle.engine_fuel() {
         Fuel::Diesel => Standing::Class(Class::Diesel),
         Fuel::Petrol => Standing::Class(Class::Petrol),
         Fuel::Gas => Standing::Class(Class::Gas),
         Fuel::Electric | Fuel::Other => Standing::NoLimits,
-        // The register's letters may say what burns in it: `BO` and `OB` are diesel hybrids.
-        Fuel::Hybrid if vehicle.fuel_code.contains(&b'B') => Standing::Class(Class::Diesel),
-        Fuel::Hybrid if vehicle.fuel_code.contains(&b'A') => Standing::Class(Class::Petrol),
-        Fuel::Hybrid => Standing::Unknown("hybrid_fuel_unknown"),
+        Fuel::Hybrid | Fuel::Unknown if vehicle.fuel == Fuel::Hybrid => Standing::Unknown("hybrid_fuel_unknown"),
         Fuel::Unknown if vehicle.contradictory => Standing::Unknown(REGISTER_CONTRADICTORY),
-        Fuel::Unknown => Standing::Unknown("fuel_unknown"),
+        Fuel::Hybrid | Fuel::Unknown => Standing::Unknown("fuel_unknown"),
     }
 }
 

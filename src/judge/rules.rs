@@ -234,7 +234,7 @@ impl<'m> Case<'m> {
 
 /// The calendar day in China, days since 1970-01-01.
 #[inline]
-pub(super) fn china_day(at: Timestamp) -> i32 {
+pub(in crate::judge) fn china_day(at: Timestamp) -> i32 {
     let local = at.micros().saturating_add(i64::from(CHINA_OFFSET_SECONDS) * 1_000_000);
     local.div_euclid(86_400_000_000) as i32
 }
@@ -293,6 +293,10 @@ impl Rules {
         &self.version
     }
 
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
     pub fn stage_by_date(&self) -> &StageByDate {
         &self.stage_by_date
     }
@@ -314,7 +318,7 @@ impl Rules {
         ruling.take(retirement::NAME, case, &self.retirement, |p| retirement::judge(case, p, self));
         ruling.take(listed::OLD_GAS, case, &self.old_gas, |p| listed::old_gas(case, p));
         ruling.take(retrofit::NAME, case, &self.retrofit, |p| retrofit::judge(case, p, self));
-        ruling.take(scrap_age::NAME, case, &self.scrap_age, |p| scrap_age::judge(case, p));
+        ruling.take(scrap_age::NAME, case, &self.scrap_age, |p| scrap_age::judge(case, p, self));
         ruling.take(inspection::NAME, case, &self.inspection, |p| inspection::judge(case, p));
         ruling.take(listed::UNREPAIRABLE, case, &self.unrepairable, |p| listed::unrepairable(case, p));
         ruling.take(scrapped::NAME, case, &self.scrapped, |p| scrapped::judge(case, p));

@@ -7,7 +7,10 @@
 
 use serde::Serialize;
 
-use super::limits::{Bar, Business};
+use super::{
+    limits::{Bar, Business},
+    rules::Classes,
+};
 use crate::vehicle::facts::{ListHit, Vehicle};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -51,6 +54,7 @@ pub struct Ground<'a> {
 /// version exists.
 pub fn standing<'a>(
     bars: &'a [Bar],
+    classes: &Classes,
     vehicle: Option<&Vehicle>,
     entries: &'a [ListHit],
     is_loaded: impl Fn(&str) -> bool,
@@ -60,7 +64,7 @@ pub fn standing<'a>(
         let grounds: Vec<Ground<'a>> = of_business()
             .flat_map(|bar| entries.iter().filter(|entry| *entry.list == *bar.list).map(move |entry| (bar, entry)))
             .map(|(bar, entry)| {
-                let contradictions = vehicle.map(|vehicle| bar.contradictions(vehicle)).unwrap_or_default();
+                let contradictions = vehicle.map(|vehicle| bar.contradictions(vehicle, classes)).unwrap_or_default();
                 Ground { bar, entry, contradictions }
             })
             .collect();
@@ -83,7 +87,7 @@ pub fn standing<'a>(
 mod tests {
     use super::*;
     use crate::{
-        judge::Limits,
+        judge::{Limits, Rules},
         vehicle::facts::{EmissionStage, Fuel},
     };
 
@@ -116,8 +120,15 @@ mod tests {
     }
 
     fn barred(vehicle: Option<&Vehicle>, entries: &[ListHit], loaded: bool) -> [Barred; 3] {
-        let limits = Limits::built_in();
-        standing(limits.bars(), vehicle, entries, |_| loaded).map(|answer| answer.barred)
+        let (limits, rules) = (Limits::built_in(), Rules::built_in());
+        standing(limits.bars(), rules.classes(), vehicle, entries, |_| loaded).map(|answer| answer.barred)
+    }
+
+    /// What stands against the entry of the list of National III and below.
+    fn against(vehicle: &Vehicle) -> Vec<&'static str> {
+        let (limits, rules, entries) = (Limits::built_in(), Rules::built_in(), [on("retire_n3")]);
+        let [change, ..] = standing(limits.bars(), rules.classes(), Some(vehicle), &entries, |_| true);
+        change.grounds.first().map(|ground| ground.contradictions.clone()).unwrap_or_default()
     }
 
     #[test]
@@ -136,10 +147,30 @@ mod tests {
         {
             assert_eq!(barred(Some(&vehicle), &[on("retire_n3")], true), [Barred::Undetermined; 3]);
         }
-        let limits = Limits::built_in();
-        let answers = standing(limits.bars(), None, &[], |list| list != "retire_n2");
+        let (limits, rules) = (Limits::built_in(), Rules::built_in());
+        let answers = standing(limits.bars(), rules.classes(), None, &[], |list| list != "retire_n2");
         assert!(answers.iter().all(|answer| answer.barred == Barred::Undetermined));
         assert_eq!(answers[0].missing_lists, ["retire_n2"]);
         assert_eq!(barred(None, &[on("retire_n3")], false), [Barred::Yes; 3], "one entry is enough");
+    }
+
+    #[test]
+    fn the_clause_means_operating_trucks_and_a_register_at_one_with_itself() {
+        let operating = truck(Fuel::Diesel, 3);
+        assert!(against(&operating).is_empty());
+        let private = Vehicle { use_nature: b'A', ..operating };
+        assert_eq!(against(&private), ["use_nature"], "as R2 says it");
+        assert_eq!(barred(Some(&private), &[on("retire_n3")], true), [Barred::Undetermined; 3]);
+        assert!(against(&Vehicle { use_nature: 0, ..operating }).is_empty(), "what is not known contradicts nothing");
+        assert_eq!(against(&Vehicle { contradictory: true, ..operating }), ["register_contradictory"]);
+    }
+
+    #[test]
+    fn a_hybrid_is_of_the_fuel_its_engine_burns() {
+        let hybrid =
+            |letters: [u8; 2]| Vehicle { fuel: Fuel::of_code(letters), fuel_code: letters, ..truck(Fuel::Diesel, 3) };
+        assert!(against(&hybrid(*b"BC")).is_empty());
+        assert_eq!(against(&hybrid(*b"AC")), ["fuel"]);
+        assert!(against(&hybrid(*b"O\0")).is_empty(), "nobody knows what it burns");
     }
 }

@@ -56,7 +56,8 @@ pub enum Fuel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vehicle {
     pub fuel: Fuel,
-    /// GA/T 16.9 letters as registered, NUL-padded: `B\0`, `AE`.
+    /// GA/T 16.9 letters as registered, NUL-padded: `B\0`, `AE`. Zeros when unknown, and where letters and stage cannot both
+    /// be true ([`super::fuel::reconciled`]).
     pub fuel_code: [u8; 2],
     pub stage: Option<EmissionStage>,
     /// GA/T 16.4, such as `H12`; zeros when unknown.
@@ -78,8 +79,25 @@ pub struct Vehicle {
 }
 
 impl Vehicle {
-    pub fn is_diesel(&self) -> bool {
-        self.fuel == Fuel::Diesel
+    /// What its engine burns; of a hybrid by the letter beside `O` or `C`. `Unknown` where the register does not say, so
+    /// that whoever asks can neither accuse nor acquit by it.
+    pub fn engine_fuel(&self) -> Fuel {
+        let names = |letters: &[u8]| self.fuel_code.iter().any(|letter| letters.contains(letter));
+        match self.fuel {
+            Fuel::Hybrid if names(b"B") => Fuel::Diesel,
+            Fuel::Hybrid if names(b"A") => Fuel::Petrol,
+            Fuel::Hybrid if names(b"EF") => Fuel::Gas,
+            Fuel::Hybrid => Fuel::Unknown,
+            known => known,
+        }
+    }
+
+    /// Whether it burns diesel, as a hybrid or alone; `None` where nobody knows.
+    pub fn is_diesel(&self) -> Option<bool> {
+        match self.engine_fuel() {
+            Fuel::Unknown => None,
+            fuel => Some(fuel == Fuel::Diesel),
+        }
     }
 
     /// `H*` and `Q*` of GA/T 16.4.

@@ -1,6 +1,6 @@
 //! Fuel codes of GA/T 16.9, and what rules make of them.
 
-use super::facts::Fuel;
+use super::facts::{EmissionStage, Fuel};
 
 impl Fuel {
     /// Reduces one or two letters of GA/T 16.9 (NUL-padded). Two letters: petrol and diesel exclude each other, so which
@@ -33,6 +33,23 @@ impl Fuel {
 /// Whether the letters name two fuels that no engine burns both.
 pub const fn excludes_itself(code: [u8; 2]) -> bool {
     matches!(code, [b'A', b'B'] | [b'B', b'A'])
+}
+
+/// Whether a vehicle of this fuel can have this stage: what burns something is no zero-emission vehicle, and what is
+/// electric and nothing else has no stage of an engine.
+pub fn stage_fits(stage: Option<EmissionStage>, fuel: [u8; 2]) -> bool {
+    let burns = |letter: &u8| matches!(letter, b'A' | b'B' | b'D'..=b'F' | b'L' | b'M' | b'Q');
+    match stage {
+        Some(EmissionStage::ZeroEmission) => !fuel.iter().any(burns),
+        Some(EmissionStage::National(_)) => fuel != *b"C\0",
+        None => true,
+    }
+}
+
+/// Fuel letters and stage as far as both can be true: one of two that exclude each other is wrong, and nobody can say
+/// which, so neither is known.
+pub fn reconciled(fuel: [u8; 2], stage: Option<EmissionStage>) -> ([u8; 2], Option<EmissionStage>) {
+    if stage_fits(stage, fuel) { (fuel, stage) } else { ([0; 2], None) }
 }
 
 /// Letters of a fuel given by letter or by name; `None` when it is neither. The empty text is "not registered".
@@ -103,12 +120,25 @@ mod tests {
             ("生物燃料", *b"Q\0", Fuel::Other),
             ("no_fuel", *b"Y\0", Fuel::Other),
             ("无", *b"Y\0", Fuel::Other),
+            ("BO", *b"BO", Fuel::Diesel),
+            ("OB", *b"OB", Fuel::Diesel),
         ] {
             assert_eq!(code_of(text), Some(code), "{text}");
             assert_eq!(Fuel::of_code(code), fuel, "{text}");
         }
         for wrong in ["ABC", "G", "1", "AA", "柴", "none"] {
             assert_eq!(code_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_not_known() {
+        let (third, zero) = (EmissionStage::from_code(3), EmissionStage::from_code(99));
+        for (fuel, stage) in [(*b"C\0", third), (*b"B\0", zero), (*b"AC", zero)] {
+            assert_eq!(reconciled(fuel, stage), ([0; 2], None), "{fuel:?}");
+        }
+        for (fuel, stage) in [(*b"C\0", zero), (*b"B\0", third), (*b"BC", third), (*b"C\0", None), ([0; 2], zero)] {
+            assert_eq!(reconciled(fuel, stage), (fuel, stage), "{fuel:?}");
         }
     }
 }

@@ -89,7 +89,7 @@ async fn vehicles_come_in_by_versions_and_every_version_stays() {
     assert_eq!((found.kind, found.registry_version), (MatchKind::Exact, 2));
     assert_eq!(
         (vehicle.stage, vehicle.is_diesel(), vehicle.is_truck()),
-        (EmissionStage::from_code(3), true, true)
+        (EmissionStage::from_code(3), Some(true), true)
     );
     assert_eq!((vehicle.reference_torque_nm, vehicle.local), (Some(1_850), Some(true)));
     let by_vin = knowledge.match_vin("lgdcha1g8ma900002", noon(2026, 7, 1));
@@ -470,7 +470,7 @@ async fn contradictions_are_kept_flagged_and_brought_back() {
     );
     assert_eq!(first.vin.map(|vin| vin.to_string()).as_deref(), Some(vin[0]), "what both say stands");
     let second = find("鲁C00002", PlateColor::Yellow);
-    assert_eq!((second.is_diesel(), second.vin), (true, None));
+    assert_eq!((second.is_diesel(), second.vin), (Some(true), None));
     assert_eq!(find("鲁C00003", PlateColor::Blue).fuel, super::facts::Fuel::Unknown);
     assert!(find("鲁C00003", PlateColor::Blue).contradictory && !find("鲁C00004", PlateColor::Green).contradictory);
 
@@ -561,6 +561,25 @@ async fn lines_of_a_list_that_disagree_are_one_entry() {
     assert_eq!(counts(&again), (2, 0, 0, 0, 5, 1), "the same file changes nothing");
     let back = try_import(&database, &["rollback", "list:scrapped", "--to", "1"]).await.expect("rolled back");
     assert_eq!((back.withheld, back.kept), (None, 5));
+}
+
+/// A row of a fuel and a stage that exclude each other says neither, in memory as in the row.
+#[tokio::test]
+async fn a_row_that_contradicts_itself_does_not_acquit() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("vehicles.csv");
+    let rows =
+        "plate,plate_color,fuel,emission_stage\n鲁C00001,yellow,C,3\n鲁C00002,yellow,B,99\n鲁C00003,green,C,99\n";
+    std::fs::write(&file, rows).expect("written");
+    let (registry, _) = offline::vehicles(&file).expect("read");
+    let find = |plate, colour| registry.find(key(plate, colour)).expect("kept");
+    for plate in ["鲁C00001", "鲁C00002"] {
+        let vehicle = find(plate, PlateColor::Yellow);
+        assert_eq!((vehicle.fuel, vehicle.stage), (super::facts::Fuel::Unknown, None), "{plate}");
+        assert!(vehicle.contradictory, "{plate}");
+    }
+    let electric = find("鲁C00003", PlateColor::Green);
+    assert_eq!((electric.fuel, electric.contradictory), (super::facts::Fuel::Electric, false));
 }
 
 /// One VIN on two plates in use: one of them is wrong or false, and nobody here can say which.

@@ -1,7 +1,10 @@
 //! Which list bars its vehicles from what at other desks: registration, inspection, the market for used vehicles.
 
 use super::Citation;
-use crate::vehicle::facts::{Fuel, Vehicle};
+use crate::{
+    judge::{REGISTER_CONTRADICTORY, rules::Classes},
+    vehicle::facts::{Fuel, Vehicle},
+};
 
 /// What an owner may ask of another desk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +43,8 @@ pub struct Bar {
     pub max_stage: Option<u8>,
     /// The clause is about trucks.
     pub trucks_only: bool,
+    /// The clause is about vehicles of an operating use, as the table of vehicle rules has it.
+    pub operating_only: bool,
     pub citation: Citation,
 }
 
@@ -56,12 +61,10 @@ pub(super) const FUELS: [(&str, Fuel); 7] = [
 
 impl Bar {
     /// What the register says against the clause meaning this vehicle. A fact that the register lacks contradicts nothing:
-    /// that the vehicle was listed is a decision somebody took.
-    pub fn contradictions(&self, vehicle: &Vehicle) -> Vec<&'static str> {
+    /// that the vehicle was listed is a decision somebody took. A row that contradicts others or itself is for a person.
+    pub fn contradictions(&self, vehicle: &Vehicle, classes: &Classes) -> Vec<&'static str> {
         let mut found = Vec::new();
-        let named = |fuel: Fuel| FUELS.iter().find(|(_, of)| *of == fuel).map_or("unknown", |(name, _)| *name);
-        let known = vehicle.fuel != Fuel::Unknown;
-        if known && !self.fuels.is_empty() && !self.fuels.iter().any(|fuel| **fuel == *named(vehicle.fuel)) {
+        if !self.fuels.is_empty() && self.means_fuel(vehicle) == Some(false) {
             found.push("fuel");
         }
         if let (Some(limit), Some(stage)) = (self.max_stage, vehicle.stage)
@@ -69,9 +72,27 @@ impl Bar {
         {
             found.push("emission_stage");
         }
-        if self.trucks_only && vehicle.kind != [0; 3] && !vehicle.is_truck() {
+        if self.trucks_only && classes.is_truck(vehicle) == Some(false) {
             found.push("vehicle_kind");
         }
+        if self.operating_only && classes.is_operating(vehicle) == Some(false) {
+            found.push("use_nature");
+        }
+        if vehicle.contradictory {
+            found.push(REGISTER_CONTRADICTORY);
+        }
         found
+    }
+
+    /// Whether the clause names the vehicle's fuel, as registered or as its engine burns it; `None` where nobody knows.
+    fn means_fuel(&self, vehicle: &Vehicle) -> Option<bool> {
+        let names = |fuel: Fuel| {
+            let name = FUELS.iter().find(|(_, of)| *of == fuel).map_or("unknown", |(name, _)| *name);
+            self.fuels.iter().any(|named| **named == *name)
+        };
+        match vehicle.engine_fuel() {
+            Fuel::Unknown if !names(vehicle.fuel) => None,
+            burnt => Some(names(burnt) || names(vehicle.fuel)),
+        }
     }
 }

@@ -93,6 +93,7 @@ cited_entry!(BarEntry {
     fuel: Option<Vec<String>>,
     max_stage: Option<u8>,
     truck: Option<bool>,
+    operating: Option<bool>,
 });
 
 cited_entry!(SmokeEntry {

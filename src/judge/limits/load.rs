@@ -265,6 +265,7 @@ impl Check<'_> {
                 fuels: fuels.into_iter().map(Into::into).collect(),
                 max_stage: entry.max_stage,
                 trucks_only: entry.truck.unwrap_or(false),
+                operating_only: entry.operating.unwrap_or(false),
                 citation: self.citation(line, entry.cited),
             });
         }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::{Case, Grounds, RuleOutcome, Rules};
-use crate::vehicle::facts::{EmissionStage, Fuel};
+use crate::vehicle::facts::EmissionStage;
 
 pub const NAME: &str = "R1.to_eliminate_on_road";
 
@@ -31,9 +31,7 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
     if !entries.is_empty() {
         let grounds = Grounds::of(entries).fact("because", "relabelled_yellow_to_green");
         return RuleOutcome::Fired(match case.vehicle() {
-            Ok(vehicle) if !matches!(vehicle.fuel, Fuel::Diesel | Fuel::Unknown) => {
-                grounds.review("fuel_contradicts_list")
-            }
+            Ok(vehicle) if vehicle.is_diesel() == Some(false) => grounds.review("fuel_contradicts_list"),
             _ => grounds,
         });
     }
@@ -41,10 +39,10 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
         Ok(vehicle) => vehicle,
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
-    match vehicle.fuel {
-        Fuel::Diesel => {}
-        Fuel::Unknown => return RuleOutcome::Undetermined("fuel"),
-        Fuel::Petrol | Fuel::Gas | Fuel::Electric | Fuel::Hybrid | Fuel::Other => return RuleOutcome::NotApplicable,
+    match vehicle.is_diesel() {
+        Some(true) => {}
+        None => return RuleOutcome::Undetermined("fuel"),
+        Some(false) => return RuleOutcome::NotApplicable,
     }
     match vehicle.stage {
         Some(EmissionStage::National(stage)) if stage > parameters.max_stage => RuleOutcome::Clear,
@@ -56,6 +54,8 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
         ),
         // A diesel vehicle without emissions contradicts itself.
         Some(EmissionStage::ZeroEmission) => RuleOutcome::Undetermined("emission_stage"),
+        // What rows dispute is not known, which is not the same as never registered.
+        None if vehicle.contradictory => RuleOutcome::Undetermined("emission_stage"),
         None => {
             let grounds = Grounds::default().fact("because", "emission_stage_not_registered");
             let grounds = match rules.stage_by_date.infer(vehicle) {

@@ -152,7 +152,7 @@ impl Rung {
             return Ok(false);
         }
         if !self.fuels.is_empty() {
-            match vehicle.fuel {
+            match vehicle.engine_fuel() {
                 Fuel::Unknown => return Err("fuel"),
                 fuel if !self.fuels.contains(&fuel) => return Ok(false),
                 _ => {}

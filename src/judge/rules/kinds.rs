@@ -72,16 +72,27 @@ impl<T> KindTable<T> {
 
     #[inline]
     pub fn find(&self, vehicle: &Vehicle) -> Found<'_, T> {
-        let [letter, digit, _] = vehicle.kind;
-        if !letter.is_ascii_uppercase() || !digit.is_ascii_digit() {
-            return Found::Missing("vehicle_kind");
-        }
+        let Some(kind) = place_of_kind(vehicle) else { return Found::Missing("vehicle_kind") };
         if !vehicle.use_nature.is_ascii_uppercase() {
             return Found::Missing("use_nature");
         }
-        let kind = usize::from(letter - b'A') * DIGITS + usize::from(digit - b'0');
-        let cell = kind * LETTERS + usize::from(vehicle.use_nature - b'A');
-        let row = self.index.get(cell).and_then(|place| self.rows.get(usize::from(*place)));
-        row.map_or(Found::None, Found::Row)
+        self.at(kind, usize::from(vehicle.use_nature - b'A')).map_or(Found::None, Found::Row)
     }
+
+    /// The row of the vehicle's kind for each use, `None` where a use has none; nothing for an unknown kind.
+    pub fn of_every_use(&self, vehicle: &Vehicle) -> impl Iterator<Item = Option<&Row<T>>> {
+        let kind = place_of_kind(vehicle);
+        kind.into_iter().flat_map(move |kind| (0..LETTERS).map(move |use_nature| self.at(kind, use_nature)))
+    }
+
+    fn at(&self, kind: usize, use_nature: usize) -> Option<&Row<T>> {
+        self.index.get(kind * LETTERS + use_nature).and_then(|place| self.rows.get(usize::from(*place)))
+    }
+}
+
+/// Place of the two characters of the kind; `None` where the register holds none.
+fn place_of_kind(vehicle: &Vehicle) -> Option<usize> {
+    let [letter, digit, _] = vehicle.kind;
+    let known = letter.is_ascii_uppercase() && digit.is_ascii_digit();
+    known.then(|| usize::from(letter - b'A') * DIGITS + usize::from(digit - b'0'))
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::{Case, Grounds, RuleOutcome, Rules};
 use crate::{
-    vehicle::facts::{EmissionStage, Fuel, Vehicle},
+    vehicle::facts::{EmissionStage, Vehicle},
     zone::Zone,
 };
 
@@ -60,11 +60,11 @@ fn in_zones<'m>(
         Ok(vehicle) => vehicle,
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
-    match (vehicle.fuel, rules.classes.is_truck(vehicle)) {
-        (Fuel::Diesel, Some(true)) => {}
-        (Fuel::Unknown, Some(true) | None) => return RuleOutcome::Undetermined("fuel"),
-        (Fuel::Diesel, None) => return RuleOutcome::Undetermined("vehicle_kind"),
-        _ => return RuleOutcome::NotApplicable,
+    match (vehicle.is_diesel(), rules.classes.is_truck(vehicle)) {
+        (Some(true), Some(true)) => {}
+        (None, Some(true) | None) => return RuleOutcome::Undetermined("fuel"),
+        (Some(true), None) => return RuleOutcome::Undetermined("vehicle_kind"),
+        (Some(false), _) | (_, Some(false)) => return RuleOutcome::NotApplicable,
     }
     // Its kind is known by now, so that every zone says whether it is meant.
     zones.retain(|zone| zone.classes.hold(vehicle.kind) != Some(false) && !permitted(case, zone));

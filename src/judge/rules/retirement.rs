@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::{Case, Grounds, RuleOutcome, Rules};
-use crate::vehicle::facts::{EmissionStage, Fuel, Vehicle};
+use crate::vehicle::facts::{EmissionStage, Vehicle};
 
 pub const NAME: &str = "R2.listed_on_road";
 
@@ -59,16 +59,12 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
 
 /// Whether each fact of the register fits a vehicle of this list.
 fn facts(vehicle: Option<&Vehicle>, parameters: &Parameters, rules: &Rules) -> [(&'static str, Option<bool>); 4] {
-    let fuel = vehicle.and_then(|vehicle| match vehicle.fuel {
-        Fuel::Unknown => None,
-        fuel => Some(fuel == Fuel::Diesel),
-    });
     let stage = vehicle.and_then(|vehicle| vehicle.stage).map(|stage| match stage {
         EmissionStage::National(stage) => stage <= parameters.max_stage,
         EmissionStage::ZeroEmission => false,
     });
     [
-        ("fuel", fuel),
+        ("fuel", vehicle.and_then(Vehicle::is_diesel)),
         ("use_nature", vehicle.and_then(|vehicle| rules.classes.is_operating(vehicle))),
         ("vehicle_kind", vehicle.and_then(|vehicle| rules.classes.is_truck(vehicle))),
         ("emission_stage", stage),

@@ -12,7 +12,7 @@ use chrono::Datelike as _;
 use serde::Deserialize;
 
 use super::{Case, Grounds, Measured, RuleOutcome, Rules};
-use crate::vehicle::facts::{EmissionStage, Fuel, ListHit};
+use crate::vehicle::facts::{EmissionStage, ListHit};
 
 pub const NAME: &str = "R4.retrofit_required";
 
@@ -52,8 +52,13 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
     // With a device already fitted the vehicle is a case for repair, or for R7.
-    if vehicle.fuel != Fuel::Diesel || vehicle.retrofit {
+    if vehicle.retrofit {
         return RuleOutcome::NotApplicable;
+    }
+    match vehicle.is_diesel() {
+        None => return RuleOutcome::Undetermined("fuel"),
+        Some(false) => return RuleOutcome::NotApplicable,
+        Some(true) => {}
     }
     match rules.classes.is_truck(vehicle) {
         None => return RuleOutcome::Undetermined("vehicle_kind"),

@@ -16,8 +16,9 @@ impl StageByDate {
     /// For a diesel vehicle of these kinds without a registered stage; `None` for any other and without a date.
     pub fn infer(&self, vehicle: &Vehicle) -> Option<u8> {
         let day = vehicle.registered_on?;
-        let covered =
-            vehicle.stage.is_none() && vehicle.is_diesel() && self.kinds.iter().any(|prefix| prefix.fits(vehicle.kind));
+        let covered = vehicle.stage.is_none()
+            && vehicle.is_diesel() == Some(true)
+            && self.kinds.iter().any(|prefix| prefix.fits(vehicle.kind));
         let step = || self.steps.iter().find(|(before, _)| day < *before).map_or(self.afterwards, |(_, stage)| *stage);
         covered.then(step)
     }

@@ -107,6 +107,39 @@ fn r1_old_stage_no_stage_or_relabelled() {
 }
 
 #[test]
+fn r1_a_stage_in_dispute_is_no_stage_that_was_never_registered() {
+    let disputed = Vehicle { stage: None, contradictory: true, ..good() };
+    assert_eq!(said("R1", &matched(disputed, &[])), "emission_stage");
+}
+
+fn of_fuel(letters: &[u8; 2], vehicle: Vehicle) -> Vehicle {
+    Vehicle { fuel: Fuel::of_code(*letters), fuel_code: *letters, ..vehicle }
+}
+
+/// A hybrid is of the fuel its engine burns, by the same letters as for the limits; one that nobody knows is acquitted of
+/// nothing.
+#[test]
+fn rules_for_diesel_know_hybrids_as_the_limits_do() {
+    let second = Vehicle { stage: stage(2), ..good() };
+    for letters in [b"BO", b"OB", b"BC", b"CB"] {
+        assert_eq!(said("R1", &matched(of_fuel(letters, second), &[])), "fired", "{letters:?}");
+        let third = of_fuel(letters, Vehicle { stage: stage(3), ..good() });
+        let over = json!({"opacity_pct": 41.2});
+        assert_eq!(said_of("R4", over, &matched(third, &["retrofit_feasible"])), "fired", "{letters:?}");
+        let found = finding("R2", judged(json!({}), &matched(third, &["retire_n3"]), true));
+        assert!(why(&found).is_empty(), "{letters:?}");
+    }
+    for letters in [b"O\0", b"CO", b"\0\0"] {
+        assert_eq!(said("R1", &matched(of_fuel(letters, second), &[])), "fuel", "{letters:?}");
+        let listed = finding("R1", judged(json!({}), &matched(of_fuel(letters, second), &["yellow_to_green"]), true));
+        assert_eq!(why(&listed), ["notice_only"], "{letters:?}");
+    }
+    for letters in [b"AO", b"OA", b"AC", b"E\0", b"C\0"] {
+        assert_eq!(said("R1", &matched(of_fuel(letters, second), &[])), "-", "{letters:?}");
+    }
+}
+
+#[test]
 fn r1_an_inferred_stage_is_marked_and_enforces_nothing() {
     let unknown = Vehicle { stage: None, registered_on: day("2012-04-30"), ..good() };
     let found = finding("R1", judged(json!({}), &matched(unknown, &[]), true));
@@ -201,6 +234,9 @@ fn r5_service_life_by_kind_and_use() {
     assert_eq!(of(b"H51", b'F', "2017-03-01"), "cylinders");
     assert_eq!(of(b"H51", b'F', "2014-03-01"), "fired", "whatever the cylinders");
     assert_eq!(of(b"K11", b'L', "2000-01-01"), "use_history");
+    assert_eq!(of(b"H41", b'R', "2016-03-01"), "fired", "dangerous goods go before the size of the truck");
+    assert_eq!(of(b"H51", b'R', "2017-03-01"), "cylinders");
+    assert_eq!(of(b"H51", b'R', "2016-03-01"), "fired");
     assert_eq!(of(b"X99", b'A', "1990-01-01"), "-", "no row");
     assert_eq!(of(b"\0\0\0", b'F', "1990-01-01"), "vehicle_kind");
     assert_eq!(of(b"H11", 0, "1990-01-01"), "use_nature");
@@ -209,6 +245,30 @@ fn r5_service_life_by_kind_and_use() {
     let found = finding("R5", judged(json!({}), &old, true));
     assert_eq!((why(&found).len(), found.intercept), (0, false), "a violation that stops nobody");
     insta::assert_snapshot!(rendered(json!({}), &old));
+}
+
+/// A changed use: its life lies between those of the kind, whatever the row of the present use says.
+#[test]
+fn r5_is_open_from_the_shortest_life_where_the_use_was_changed() {
+    let of = |kind: &[u8; 3], use_nature, registered: Option<&str>| {
+        let vehicle = Vehicle { kind: *kind, use_nature, registered_on: registered.and_then(day), ..good() };
+        said("R5", &matched(vehicle, &[]))
+    };
+    for letter in [b'L', b'M', b'U'] {
+        assert_eq!(of(b"K33", letter, Some("2018-03-02")), "-", "shorter than any taxi's life");
+        assert_eq!(of(b"K33", letter, Some("2018-03-01")), "use_history", "it may have been a taxi");
+        assert_eq!(of(b"K33", letter, None), "registered_on");
+    }
+    assert_eq!(of(b"K33", b'A', None), "-");
+    assert_eq!(of(b"K11", b'L', Some("2014-03-01")), "use_history", "twelve years: a large taxi's");
+    assert_eq!(of(b"K11", b'L', Some("2014-03-02")), "-");
+    // Dangerous goods: ten years; any other truck: fifteen.
+    assert_eq!(of(b"H11", b'L', Some("2016-03-02")), "-");
+    assert_eq!(of(b"H11", b'L', Some("2016-03-01")), "use_history");
+    assert_eq!(of(b"H11", b'L', Some("2011-03-02")), "use_history");
+    assert_eq!(of(b"H11", b'L', Some("2011-03-01")), "fired", "past every life that it may have");
+    assert_eq!(of(b"Z11", b'L', Some("2011-03-01")), "carries_load", "the use makes no difference");
+    assert_eq!(of(b"Z11", b'L', Some("1996-03-01")), "fired");
 }
 
 #[test]
@@ -349,7 +409,7 @@ const LISTS: [&str; 9] = [
 
 prop_compose! {
     fn any_vehicle()(
-        fuel in prop::sample::select(vec![*b"B\0", *b"A\0", *b"E\0", *b"\0\0", *b"BE", *b"C\0"]),
+        fuel in prop::sample::select(vec![*b"B\0", *b"A\0", *b"E\0", *b"\0\0", *b"BE", *b"C\0", *b"BC", *b"O\0"]),
         code in prop::option::of(prop::sample::select(vec![0_u8, 1, 2, 3, 4, 5, 6, 99])),
         kind in prop::sample::select(vec![*b"H11", *b"H51", *b"K33", *b"K11", *b"Z11", *b"X99", [0; 3]]),
         use_nature in prop::sample::select(vec![b'F', b'A', b'D', b'L', b'R', 0]),

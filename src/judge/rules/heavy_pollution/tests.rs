@@ -133,3 +133,11 @@ fn a_ladder_must_be_whole() {
         wrong("{ level = \"yellow\", kinds = [\"H\", \"Q\"]", "{ level = \"yellow\", kinds = []").contains("no kinds")
     );
 }
+
+#[test]
+fn a_hybrid_burns_what_its_letters_say() {
+    let hybrid = |letters: [u8; 2]| Vehicle { fuel_code: letters, ..of(4, Fuel::of_code(letters)) };
+    assert_eq!(said(Level::Orange, hybrid(*b"BC"), &[]), Ok(true));
+    assert_eq!(said(Level::Orange, hybrid(*b"O\0"), &[]), Err("fuel"));
+    assert_eq!(said(Level::Orange, hybrid(*b"AC"), &[]), Ok(false));
+}

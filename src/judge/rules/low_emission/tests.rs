@@ -11,7 +11,7 @@ use crate::{
     },
     reading::Timestamp,
     vehicle::{
-        facts::VehicleMatch,
+        facts::{Fuel, VehicleMatch},
         knowledge::Knowledge,
         stations::{Station, StationKind, Stations},
     },
@@ -141,4 +141,13 @@ fn a_mobile_unit_is_where_it_says_and_nowhere_else() {
     let petrol = matched(Vehicle { fuel: Fuel::Petrol, ..truck() }, &[]);
     let nowhere = judged_at(&[zone()], "mobile", &petrol, json!({"longitude": null, "latitude": null}));
     assert_eq!(said(&nowhere), Ok(false), "the place does not matter to who is not meant");
+}
+
+#[test]
+fn a_hybrid_burns_what_its_letters_say() {
+    let hybrid = |letters: [u8; 2]| Vehicle { fuel: Fuel::of_code(letters), fuel_code: letters, ..truck() };
+    let said = |letters| judged(zone(), &matched(hybrid(letters), &[]), "2026-03-01T12:00:00+08:00");
+    assert_eq!(said(*b"BC"), Ok(true));
+    assert_eq!(said(*b"O\0"), Err("fuel"));
+    assert_eq!(said(*b"AC"), Ok(false));
 }

@@ -7,7 +7,7 @@ use crate::{
     reading::{PlateKey, Vin},
     vehicle::{
         facts::{EmissionStage, Fuel, Vehicle},
-        fuel::{code_of, excludes_itself},
+        fuel::{code_of, excludes_itself, reconciled, stage_fits},
         import::{
             fields::{self, Day},
             sheet::{Cells, Columns},
@@ -54,7 +54,7 @@ impl Row for VehicleRow {
     fn parse(cells: &Cells) -> Result<Self, String> {
         let key = fields::plate_key(cells)?;
         let fuel = code_of(cells.get("fuel")).ok_or("fuel: is neither a letter of GA/T 16.9 nor a name of a fuel")?;
-        let stage = |cell: &str| EmissionStage::from_code(cell.parse().ok()?).map(|stage| stage.code().into());
+        let stage = |cell: &str| EmissionStage::from_code(cell.parse().ok()?);
         let vin = |cell: &str| Vin::parse(&cell.to_ascii_uppercase()).map(|vin| vin.to_string());
         let emission_stage = fields::optional(cells, "emission_stage", "0 to 6, 99 or empty", stage)?;
         Ok(Self {
@@ -64,7 +64,7 @@ impl Row for VehicleRow {
             plate_color: key.colour().name(),
             vin: fields::optional(cells, "vin", "17 characters without spaces", vin)?,
             fuel: letters(&fuel),
-            emission_stage,
+            emission_stage: emission_stage.map(|stage| stage.code().into()),
             vehicle_kind: fields::optional(cells, "vehicle_kind", "a code of GA/T 16.4 such as H12", vehicle_kind)?,
             use_nature: fields::optional(cells, "use_nature", "a letter of GA/T 16.3", use_nature)?,
             state: fields::optional(cells, "state", "letters of the vehicle state of GA/T 16", states)?,
@@ -75,18 +75,6 @@ impl Row for VehicleRow {
             reference_torque_nm: fields::torque(cells)?,
             contradictory: excludes_itself(fuel) || !stage_fits(emission_stage, fuel),
         })
-    }
-}
-
-/// Whether a vehicle of this fuel can have this stage: what burns something is no zero-emission vehicle, and what is
-/// electric and nothing else has no stage of an engine.
-fn stage_fits(stage: Option<i16>, fuel: [u8; 2]) -> bool {
-    const ZERO_EMISSION: i16 = EmissionStage::ZeroEmission.code() as i16;
-    let burns = |letter: &u8| matches!(letter, b'A' | b'B' | b'D'..=b'F' | b'L' | b'M' | b'Q');
-    match (stage, fuel) {
-        (Some(ZERO_EMISSION), fuel) => !fuel.iter().any(burns),
-        (Some(_), fuel) => fuel != *b"C\0",
-        (None, _) => true,
     }
 }
 
@@ -129,11 +117,12 @@ pub struct StoredVehicle<'a> {
 
 impl StoredVehicle<'_> {
     pub fn facts(&self) -> Vehicle {
-        let fuel_code = padded(self.fuel);
+        let stage = self.emission_stage.and_then(|stage| EmissionStage::from_code(stage.try_into().ok()?));
+        let (fuel_code, stage) = reconciled(padded(self.fuel), stage);
         Vehicle {
             fuel: Fuel::of_code(fuel_code),
             fuel_code,
-            stage: self.emission_stage.and_then(|stage| EmissionStage::from_code(stage.try_into().ok()?)),
+            stage,
             kind: padded(self.vehicle_kind),
             use_nature: padded::<1>(self.use_nature)[0],
             states: self
