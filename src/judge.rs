@@ -33,12 +33,12 @@ pub mod trouble;
 pub mod verdict;
 
 pub use condition::StationFacts;
-pub use findings::{OVER_RULE, SUSPECTED_MATCH_RULE, SUSPECTED_OVER_RULE};
+pub use findings::{OVER_RULE, SCREENING_ONLY, SUSPECTED_MATCH_RULE, SUSPECTED_OVER_RULE};
 pub use limits::Limits;
 pub use nonroad::{nonroad, smoke};
 pub use pollutant::Pollutant;
 pub use remote_sensing::{passage, passage_amid};
-pub use review::REGISTER_CONTRADICTORY;
+pub use review::{REGISTER_CONTRADICTORY, REGISTERED_AFTER_PASSAGE};
 pub use rules::{RETROFIT_RULE, Rules};
 pub use schemas::schemas;
 pub use terminal::terminal;

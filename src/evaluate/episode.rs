@@ -14,13 +14,16 @@
 //! - **Consecutive** means consecutive valid tests. A valid pass breaks the series; an invalid test is no test, so it
 //!   neither breaks nor extends.
 //! - **A passed recheck resets.** Tests up to and at its moment and tests after it belong to different series. A report
-//!   that names a day and no time counts at the end of that day: what was measured on the day may have led to the repair,
-//!   and a doubt about the order accuses nobody. An episode names the last recheck before it and the first one after it.
+//!   that names a day and no time may speak of any moment of that day in China, and a doubt about the order accuses nobody:
+//!   it resets between two tests wherever the day meets the time between them, so that no test of that day counts with one
+//!   before or after it. An episode names the last recheck before it and the first one after it.
 //! - **Within the months of the rule** is counted in calendar days in China from the first test of the N: 31 August plus
 //!   six months is the last day of February, that day included.
 //! - **An episode** begins when N consecutive tests are over within the months; the N-th is the test that convicted and
 //!   names it. Each further consecutive test that convicts in its own right extends the same episode. A test that does not
 //!   (too late after the one N-1 before it) ends it; it may be the first of another.
+//! - **A pollutant that only screens** starts a recheck rather than a penalty, however often it is over: an episode with a
+//!   test against such a limit waits for a person.
 //!
 //! So a late reading or recheck can extend an episode, split it, take it away or rename it; reconciliation does the rest.
 
@@ -31,7 +34,7 @@ use serde_json::{Value, json};
 
 use crate::{
     finding::{Finding, Review, Subject, finding_id},
-    judge::{Outcome, Pollutant, RuleBook, Verdict, document::exact},
+    judge::{Outcome, Pollutant, RuleBook, SCREENING_ONLY, Verdict, document::exact},
     reading::{PlateKey, Timestamp},
 };
 
@@ -52,6 +55,8 @@ pub enum Tested {
 pub struct Measured {
     pub value: f32,
     pub limit: f32,
+    /// By itself the limit starts a recheck rather than a penalty.
+    pub screening: bool,
 }
 
 /// An inspection of the vehicle that resets its series: of a kind the table of limits names, and passed.
@@ -65,6 +70,18 @@ pub struct Recheck<'a> {
     pub whole_day: bool,
 }
 
+impl Recheck<'_> {
+    /// The first moment at which it may have been.
+    fn earliest(&self) -> Timestamp {
+        if self.whole_day { self.at.start_of_china_day() } else { self.at }
+    }
+
+    /// Whether it may lie between two tests; one at the very moment of a test counts as behind it.
+    fn may_lie_between(&self, earlier: Timestamp, later: Timestamp) -> bool {
+        self.earliest() < later && self.at >= earlier
+    }
+}
+
 /// One stored reading of the vehicle; station and record are its natural key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading<'a> {
@@ -73,7 +90,8 @@ pub struct Reading<'a> {
     pub passed_at: Timestamp,
     /// By [`Pollutant`] code.
     pub tested: [Tested; Pollutant::COUNT],
-    /// Findings about this reading wait for a person, and so does an episode that lists it.
+    /// Findings about this reading wait for a person, and so does an episode that lists it. That its limits only screen is told
+    /// by the tests themselves.
     pub needs_review: bool,
 }
 
@@ -101,6 +119,22 @@ impl<'a> Episode<'a> {
     pub fn convicted_by(&self) -> Option<&Reading<'a>> {
         self.readings.get(self.convicted)
     }
+
+    /// Whether one of its tests was held against a limit that only screens.
+    pub fn is_screening(&self) -> bool {
+        let screens = |reading: &Reading<'_>| match tested(reading, self.pollutant) {
+            Tested::Over(Some(measured)) => measured.screening,
+            Tested::Over(None) | Tested::Under(_) | Tested::No => false,
+        };
+        self.readings.iter().any(screens)
+    }
+
+    /// Why a person must look at it; empty when nobody needs to.
+    pub fn needs_review(&self) -> Vec<&'static str> {
+        let doubtful = self.readings.iter().any(|reading| reading.needs_review);
+        let why = [(doubtful, "a_reading_needs_review"), (self.is_screening(), SCREENING_ONLY)];
+        why.into_iter().filter_map(|(so, why)| so.then_some(why)).collect()
+    }
 }
 
 /// What a verdict contributes to the history, by [`Pollutant`] code: only valid tests against a limit of the vehicle.
@@ -108,7 +142,7 @@ pub fn tested_of(verdict: &Verdict) -> [Tested; Pollutant::COUNT] {
     let mut all = [Tested::No; Pollutant::COUNT];
     for each in &verdict.pollutants {
         let Some(limit) = each.limit else { continue };
-        let measured = Some(Measured { value: each.value, limit });
+        let measured = Some(Measured { value: each.value, limit, screening: each.screening });
         all[each.pollutant as usize] = match each.outcome {
             Outcome::Pass => Tested::Under(measured),
             Outcome::OverLimit => Tested::Over(measured),
@@ -172,11 +206,15 @@ pub fn history<'a>(readings: &[Reading<'a>], rechecks: &[Recheck<'a>], rule: Rul
     History { passages, episodes }
 }
 
-/// Whether a recheck lies between two tests; one at the very moment of a test counts as behind it.
+/// Whether a recheck may lie between two tests.
 fn is_reset(rechecks: &[Recheck<'_>], earlier: Timestamp, later: Timestamp) -> bool {
     let first = rechecks.partition_point(|recheck| recheck.at < earlier);
-    rechecks.get(first).is_some_and(|recheck| recheck.at < later)
+    // One whose day begins before the later test ends less than a day after it.
+    let mut near = rechecks.iter().skip(first).take_while(|recheck| recheck.at < later.plus_seconds(DAY_SECONDS));
+    near.any(|recheck| recheck.may_lie_between(earlier, later))
 }
+
+const DAY_SECONDS: i64 = 86_400;
 
 fn name_rechecks<'a>(episode: &mut Episode<'a>, rechecks: &[Recheck<'a>]) {
     let (Some(from), Some(to)) = (episode.from(), episode.to()) else { return };
@@ -196,7 +234,7 @@ fn is_over(reading: &Reading<'_>, pollutant: Pollutant) -> bool {
 /// By time, then by key; total over what may differ between two readings, so that no tie is left to the input's order.
 fn in_time(a: &Reading<'_>, b: &Reading<'_>) -> std::cmp::Ordering {
     let content = |reading: &Reading<'_>| {
-        let bits = |measured: Option<Measured>| measured.map(|m| (m.value.to_bits(), m.limit.to_bits()));
+        let bits = |measured: Option<Measured>| measured.map(|m| (m.value.to_bits(), m.limit.to_bits(), m.screening));
         reading.tested.map(|tested| match tested {
             Tested::No => (0_u8, None),
             Tested::Under(measured) => (1, bits(measured)),
@@ -261,11 +299,9 @@ pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, history: &History<'_>, 
         .map(|reading| described(reading, pollutant, others.get(&(reading.station, reading.record))))
         .collect();
     let rule = book.limits.episode();
-    let review = if episode.readings.iter().any(|reading| reading.needs_review) {
-        Review::Needed(vec!["a_reading_needs_review".into()])
-    } else {
-        Review::NotNeeded
-    };
+    let why = episode.needs_review();
+    let review =
+        if why.is_empty() { Review::NotNeeded } else { Review::Needed(why.into_iter().map(Into::into).collect()) };
     let key = format!("{vehicle}/{}/{}/{}", pollutant.name(), convicted.station, convicted.record);
     let mut content = json!({
         "rule": CONSECUTIVE_RULE,
@@ -283,7 +319,10 @@ pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, history: &History<'_>, 
         "confidence": rule.citation.confidence,
         "limits_version": book.limits.version(),
     });
-    // Left out where there is none, so that an episode that no recheck touches reads as ever.
+    // Left out where it is not so, and where there is none, so that an episode that neither touches reads as ever.
+    if episode.is_screening() {
+        content["screening"] = true.into();
+    }
     for (name, recheck) in [("recheck_before", episode.recheck_before), ("recheck_after", episode.recheck_after)] {
         if let Some(recheck) = recheck {
             content[name] = json!({

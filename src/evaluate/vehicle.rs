@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     finding::{Evidence, Finding, Review},
-    judge::{OVER_RULE, Pollutant, RETROFIT_RULE, RuleBook},
+    judge::{OVER_RULE, Pollutant, RETROFIT_RULE, RuleBook, SCREENING_ONLY},
     pipeline::passage::{outcome_of, reading_name},
     reading::{PlateKey, Timestamp},
     store::prepared::Prepared,
@@ -145,7 +145,7 @@ fn decide(key: PlateKey, facts: &[Stored], passed: &[Passed], existing: &[Existi
                 record: &fact.record_id,
                 passed_at: fact.place.passed_at,
                 tested: Pollutant::ALL.map(|pollutant| tested(fact.outcomes, pollutant, finding)),
-                needs_review: finding.is_some_and(|finding| finding.review != Review::NotNeeded),
+                needs_review: finding.is_some_and(|finding| is_doubtful(&finding.review)),
             }
         })
         .collect();
@@ -168,6 +168,11 @@ fn decide(key: PlateKey, facts: &[Stored], passed: &[Passed], existing: &[Existi
     }
 }
 
+/// Whether a person must look for another reason than that the limits only screen, which each test says for itself.
+fn is_doubtful(review: &Review) -> bool {
+    matches!(review, Review::Needed(why) if why.iter().any(|why| why != SCREENING_ONLY))
+}
+
 fn tested(outcomes: i16, pollutant: Pollutant, finding: Option<&Finding>) -> Tested {
     match outcome_of(outcomes, pollutant) {
         None => Tested::No,
@@ -182,7 +187,8 @@ fn measured(finding: &Finding, pollutant: Pollutant) -> Option<Measured> {
     let all = finding.content.pointer("/verdict/pollutants")?.as_array()?;
     let entry = all.iter().find(|entry| entry.get("pollutant") == Some(&pollutant.name().into()))?;
     let number = |field: &str| entry.get(field).and_then(Value::as_f64).map(|number| number as f32);
-    Some(Measured { value: number("value")?, limit: number("limit")? })
+    let screening = entry.get("screening").and_then(Value::as_bool).unwrap_or(false);
+    Some(Measured { value: number("value")?, limit: number("limit")?, screening })
 }
 
 /// Findings of readings that do not stand for their passage. A limit exceeded stands if its reading is the passage's first

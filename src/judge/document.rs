@@ -329,7 +329,7 @@ pub(super) fn of_verdict(
         rules_undetermined: judgement.undetermined.iter().map(undetermined).collect(),
         exemption_candidate: book
             .rules
-            .exemption_candidate(&super::remote_sensing::case(verdict, passage, matched, &nowhere, book, false))
+            .exemption_candidate(&super::remote_sensing::case(verdict, passage, matched, &nowhere, false))
             .map(|found| ExemptionDocument { year: found.year, entry: EntryDocument::of(found.entry) }),
         reasons: verdict.reasons().map(str::to_owned).collect(),
         conditions: verdict.unmet.iter().filter_map(|unmet| condition(unmet, book)).collect(),
@@ -358,7 +358,7 @@ fn pollutant(verdict: &PollutantVerdict, book: &RuleBook) -> PollutantDocument {
         clause: limit.map(|limit| limit.citation.clause.to_string()),
         source: limit.map(|limit| limit.citation.source.to_string()),
         confidence: limit.map(|limit| limit.citation.confidence),
-        screening: limit.is_some_and(|limit| limit.screening),
+        screening: verdict.screening,
     }
 }
 

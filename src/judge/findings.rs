@@ -10,6 +10,7 @@
 //! Two rules only ever ask a person to look: a plate that may be a listed vehicle's, misread ([`crate::vehicle::confusable`]),
 //! and a vehicle of unknown fuel that would be over the limit of the diesel it looks like ([`super::suspicion`]). They carry
 //! a doubt of their own, so they never stop anybody, and whatever else is found about the passage keeps its own standing.
+//! A measurement that is over nothing but limits that screen waits for a person too.
 //!
 //! The `exempt` list hides nothing. With `effect = "review"` in the table, findings are made as ever, wait for a person
 //! and ask for no officer; the entry stands among the lists of the verdict.
@@ -33,6 +34,10 @@ use crate::{
 
 /// A measurement over a limit, by itself.
 pub const OVER_RULE: &str = "HJ845.over";
+
+/// Why a finding waits whose only values over a limit are of pollutants that screen: by themselves they start a recheck
+/// rather than a penalty.
+pub const SCREENING_ONLY: &str = "screening_pollutant_only";
 
 /// Why a finding of a rule with the action `notice` waits.
 pub const NOTICE_ONLY: &str = "notice_only";
@@ -79,7 +84,7 @@ pub(super) fn of_passage<'m>(
 
     let mut fired: SmallVec<[Fired<'_>; 3]> = SmallVec::new();
     if verdict.outcome == Outcome::OverLimit {
-        fired.push(Fired::measured(OVER_RULE, None));
+        fired.push(Fired::measured(OVER_RULE, verdict.only_screens().then_some(SCREENING_ONLY)));
     }
     if book.settings.plates.suspected_over && verdict.suspicion.as_ref().is_some_and(|suspicion| suspicion.is_over()) {
         fired.push(Fired::measured(SUSPECTED_OVER_RULE, Some("fuel_suspected")));

@@ -58,7 +58,7 @@ pub fn passage_amid(
     live: bool,
 ) -> Judgement {
     let verdict = verdict(passage, matched, station, book);
-    let ruling = book.rules.judge(&case(&verdict, passage, matched, surroundings, book, live));
+    let ruling = book.rules.judge(&case(&verdict, passage, matched, surroundings, live));
     let suspected = verdict.suspicion.is_some() || matches!(matched.kind, MatchKind::Suspected(_));
     if verdict.outcome != Outcome::OverLimit && matched.lists.is_empty() && ruling.fired.is_empty() && !suspected {
         return Judgement {
@@ -78,23 +78,16 @@ pub(super) fn case<'m>(
     passage: &'m Passage,
     matched: &'m VehicleMatch,
     surroundings: &'m Surroundings<'m>,
-    book: &RuleBook,
     live: bool,
 ) -> Case<'m> {
-    Case { passage, matched, surroundings, measured: measured(verdict, book), live }
+    Case { passage, matched, surroundings, measured: measured(verdict), live }
 }
 
-fn measured(verdict: &Verdict, book: &RuleBook) -> Measured {
+fn measured(verdict: &Verdict) -> Measured {
     if verdict.outcome != Outcome::OverLimit {
         return Measured::NotOver;
     }
-    let screens = |over: &PollutantVerdict| {
-        over.entry.and_then(|place| book.limits.limit(place)).is_some_and(|limit| limit.screening)
-    };
-    match verdict.pollutants.iter().filter(|each| each.outcome == Outcome::OverLimit).all(screens) {
-        true => Measured::OverScreening,
-        false => Measured::Over,
-    }
+    if verdict.only_screens() { Measured::OverScreening } else { Measured::Over }
 }
 
 /// Which limits a vehicle stands under.
@@ -149,9 +142,9 @@ fn verdict(passage: &Passage, matched: &VehicleMatch, station: Option<&StationFa
         if outcome != Outcome::NotApplicable {
             measured |= pollutant.bit();
         }
-        let limit = entry.map(|(_, limit)| limit.value);
-        let entry = entry.map(|(place, _)| place);
-        verdict.pollutants.push(PollutantVerdict { pollutant, outcome, value, limit, entry });
+        let (limit, screening) = entry.map(|(_, limit)| (limit.value, limit.screening)).unzip();
+        let (entry, screening) = (entry.map(|(place, _)| place), screening.unwrap_or(false));
+        verdict.pollutants.push(PollutantVerdict { pollutant, outcome, value, limit, screening, entry });
     }
     if measured != 0 {
         invalidate(&mut verdict, passage, station, book, measured);

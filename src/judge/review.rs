@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::RuleBook;
+use super::{RuleBook, rules::china_day};
 use crate::{
     reading::passage::Passage,
     vehicle::facts::{MatchKind, Vehicle, VehicleMatch},
@@ -10,6 +10,9 @@ use crate::{
 
 /// The register's rows about the vehicle contradict each other or themselves.
 pub const REGISTER_CONTRADICTORY: &str = "register_contradictory";
+
+/// The plate was given to the registered vehicle after the passage, so that another one may have carried it then.
+pub const REGISTERED_AFTER_PASSAGE: &str = "registered_after_passage";
 
 /// Why findings about this passage wait for a person; empty when they need not.
 ///
@@ -27,6 +30,9 @@ pub(super) fn reasons(passage: &Passage, matched: &VehicleMatch, book: &RuleBook
     }
     if matched.vehicle.is_some_and(|vehicle| vehicle.contradictory) {
         why.push(REGISTER_CONTRADICTORY);
+    }
+    if matched.vehicle.and_then(|vehicle| vehicle.registered_on).is_some_and(|day| china_day(passage.passed_at) < day) {
+        why.push(REGISTERED_AFTER_PASSAGE);
     }
     if let (Some(hint), Some(vehicle)) = (&passage.vehicle_kind_hint, &matched.vehicle)
         && contradicts(hint, vehicle)

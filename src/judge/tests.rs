@@ -372,6 +372,35 @@ fn an_officer_is_asked_for_only_when_live_exact_and_confident() {
 }
 
 #[test]
+fn a_vehicle_registered_after_the_passage_is_perhaps_not_the_one_that_passed() {
+    let registered = |day: &str| {
+        let day = day.parse::<chrono::NaiveDate>().expect("a date").to_epoch_days();
+        matched(Vehicle { registered_on: Some(day), ..truck() }, &["scrapped"])
+    };
+    // The passage is of 2026-03-01 in China.
+    assert_eq!(stopped(json!({}), &registered("2026-03-01"), true), (true, vec![]));
+    let late = registered("2026-03-02");
+    assert_eq!(stopped(json!({}), &late, true), (false, vec![REGISTERED_AFTER_PASSAGE]));
+    let (_, judgement) = judged(json!({"opacity_pct": 41.2}), &late);
+    assert!(judgement.findings.iter().all(|finding| finding.review != Review::NotNeeded), "{:?}", judgement.findings);
+    let midnight = json!({"passed_at": "2026-03-01T16:00:00Z"});
+    assert_eq!(stopped(midnight, &late, true), (true, vec![]), "the next day in China");
+}
+
+#[test]
+fn what_only_screens_waits_for_a_person() {
+    let of = |changes| judged(changes, &matched(truck(), &["scrapped"])).1.findings;
+    let review = |findings: &[crate::finding::Finding], rule: &str| {
+        findings.iter().find(|finding| finding.rule == rule).map(|finding| finding.review.clone())
+    };
+    let screened = of(json!({"no_ppm": 1600}));
+    assert_eq!(review(&screened, OVER_RULE), Some(Review::Needed(vec![SCREENING_ONLY.into()])));
+    assert_eq!(review(&screened, "R8.scrapped_on_road"), Some(Review::NotNeeded), "a doubt of its own finding alone");
+    let both = of(json!({"no_ppm": 1600, "opacity_pct": 41.2}));
+    assert_eq!(review(&both, OVER_RULE), Some(Review::NotNeeded), "the smoke accuses by itself");
+}
+
+#[test]
 fn entries_outside_their_interval_and_lists_without_a_rule_do_nothing() {
     let mut vehicle = matched(truck(), &["scrapped", "inspection_overdue"]);
     let passed_at = passage_with(json!({})).passed_at;

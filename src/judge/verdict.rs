@@ -55,6 +55,8 @@ pub struct PollutantVerdict {
     pub value: f32,
     /// The limit of this vehicle's class at that time, where it has one.
     pub limit: Option<f32>,
+    /// That limit by itself starts a recheck rather than a penalty.
+    pub screening: bool,
     /// Place of the limit in the rule book.
     pub(super) entry: Option<u16>,
 }
@@ -75,6 +77,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether it is over a limit, and every limit it is over only screens.
+    pub fn only_screens(&self) -> bool {
+        let mut over = self.pollutants.iter().filter(|each| each.outcome == Outcome::OverLimit).peekable();
+        over.peek().is_some() && over.all(|each| each.screening)
+    }
+
     /// Every reason in words of a closed set, such as `wind_speed_ms_too_high` or `fuel_unknown`.
     pub fn reasons(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.unmet.iter().map(Unmet::reason).chain(self.notes.iter().copied())

@@ -70,6 +70,13 @@ impl Timestamp {
     }
 
     #[must_use]
+    /// The first moment of that calendar day in China.
+    pub const fn start_of_china_day(self) -> Self {
+        let offset = CHINA_OFFSET_SECONDS as i64 * 1_000_000;
+        let since_midnight = self.0.saturating_add(offset).rem_euclid(86_400_000_000);
+        Self(self.0.saturating_sub(since_midnight))
+    }
+
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }

@@ -3,7 +3,7 @@
 //!
 //! "Per vehicle and pollutant, consecutive valid tests over the limit within six calendar months (31 August + 6 months
 //! included), one passage seen by two lanes or resent counts once, an invalid test neither breaks nor extends, a passed
-//! recheck resets."
+//! recheck resets." A report of a day without a time may be of any time of that day; NO only screens.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,9 @@ pub struct Seen {
 pub struct Recheck {
     pub vehicle: usize,
     pub report: String,
+    /// Of a report that names the day alone any second of that day in China; then its last one.
     pub second: i64,
+    pub whole_day: bool,
 }
 
 /// What should be in force, and what is: told apart by nothing but what it says.
@@ -81,7 +83,9 @@ pub fn facts(readings: &[Seen], rechecks: &[Recheck]) -> BTreeSet<Fact> {
         for (pollutant, of) in POLLUTANTS {
             let tests = tests(&passages, of);
             for test in tests.iter().filter(|test| of(test) == Test::Over) {
-                facts.insert(Fact::Over { vehicle, reading: key(test), second: test.second, review: !test.sure });
+                // NO only screens: by itself it is for a person to look at.
+                let review = !test.sure || test.opacity != Test::Over;
+                facts.insert(Fact::Over { vehicle, reading: key(test), second: test.second, review });
             }
             let rechecks: Vec<&Recheck> = rechecks.iter().filter(|recheck| recheck.vehicle == vehicle).collect();
             facts.extend(episodes(vehicle, pollutant, of, &tests, &rechecks));
@@ -137,7 +141,14 @@ fn episodes(vehicle: usize, pollutant: &'static str, of: Of, tests: &[&Seen], re
             return false;
         }
         let (a, b) = (tests[later - 1], tests[later]);
-        let reset = rechecks.iter().any(|recheck| a.second <= recheck.second && recheck.second < b.second);
+        let reset = rechecks.iter().any(|recheck| match recheck.whole_day {
+            false => a.second <= recheck.second && recheck.second < b.second,
+            // Some second of the day may lie between them.
+            true => {
+                let day = china_day(recheck.second);
+                china_day(a.second) <= day && day <= china_day(b.second - 1)
+            }
+        });
         of(a) == Test::Over && of(b) == Test::Over && !reset && within_six_months(a.second, b.second)
     };
     let mut found = Vec::new();
@@ -164,7 +175,7 @@ fn episodes(vehicle: usize, pollutant: &'static str, of: Of, tests: &[&Seen], re
             convicted_by: key(convicted_by),
             from,
             to,
-            review: listed.iter().any(|seen| !seen.sure),
+            review: pollutant == "no" || listed.iter().any(|seen| !seen.sure),
             recheck_before: before.map(|recheck| recheck.report.clone()),
             recheck_after: after.map(|recheck| recheck.report.clone()),
         });

@@ -10,7 +10,7 @@ use dieselwatch::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::naive::{Recheck, Seen, Test};
+use super::naive::{self, Recheck, Seen, Test};
 
 pub const STATIONS: [&str; 2] = ["370306-01", "370306-02"];
 
@@ -64,7 +64,7 @@ pub fn stories(start: i64, vehicles: Range<usize>, first_record: usize) -> impl 
     let reading = (vehicles, 0..STATIONS.len(), day, second, test(), test(), 0..8_u8, 0..8_u8);
     // Around a reading of its vehicle, where it matters on which side of it the recheck lies.
     let apart = prop::sample::select(vec![-2_592_000_i64, -1, 0, 0, 1, 2_592_000]);
-    let recheck = (any::<prop::sample::Index>(), apart);
+    let recheck = (any::<prop::sample::Index>(), apart, any::<bool>());
     (prop::collection::vec(reading, 1..14), prop::collection::vec(recheck, 0..4)).prop_map(
         move |(readings, rechecks)| {
             let readings: Vec<Seen> = readings
@@ -84,10 +84,12 @@ pub fn stories(start: i64, vehicles: Range<usize>, first_record: usize) -> impl 
                     }
                 })
                 .collect();
-            let of_rechecks = rechecks.into_iter().enumerate().map(|(place, (near, apart))| {
+            let of_rechecks = rechecks.into_iter().enumerate().map(|(place, (near, apart, whole_day))| {
                 let near = &readings[near.index(readings.len())];
                 let report = format!("i{:05}", first_record + place);
-                Recheck { vehicle: near.vehicle, report, second: near.second + apart }
+                let moment = near.second + apart;
+                let second = if whole_day { last_second_of_day(moment) } else { moment };
+                Recheck { vehicle: near.vehicle, report, second, whole_day }
             });
             let rechecks = of_rechecks.collect();
             Story { readings, rechecks }
@@ -154,6 +156,11 @@ pub fn payload(seen: &Seen) -> serde_json::Value {
     passage
 }
 
+/// Of the day in China that holds this second.
+fn last_second_of_day(second: i64) -> i64 {
+    (naive::china_day(second) + 1) * 86_400 - 8 * 3_600 - 1
+}
+
 pub fn at(second: i64) -> Timestamp {
     Timestamp::EPOCH.plus_seconds(second)
 }
@@ -165,7 +172,7 @@ pub fn inspection(recheck: &Recheck) -> InspectionRow {
         report_no: recheck.report.as_str().into(),
         key: PlateKey::new(Plate::parse(&plate(recheck.vehicle)).unwrap(), PlateColor::Yellow),
         inspected_at: at(recheck.second),
-        whole_day: false,
+        whole_day: recheck.whole_day,
         kind: InspectionKind::Recheck,
         passed: true,
     }

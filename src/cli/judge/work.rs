@@ -258,12 +258,12 @@ impl Work {
                     to,
                     convicted_by: convicted.record.to_owned(),
                 };
-                let doubtful = episode.readings.iter().any(|reading| reading.needs_review);
+                let why = episode.needs_review();
                 let listed: HashSet<_> = episode.readings.iter().map(|r| (r.station, r.record)).collect();
                 let is_listed = |kept: &&Kept| listed.contains(&(kept.station.as_str(), kept.record.as_str()));
                 for kept in kept.iter().filter(is_listed) {
                     if let Some(Output::Open(verdict)) = self.lines.get_mut(kept.line) {
-                        add_episode(verdict, &document, doubtful);
+                        add_episode(verdict, &document, &why);
                     }
                 }
             }
@@ -283,15 +283,17 @@ impl Kept {
     }
 }
 
-fn add_episode(verdict: &mut VerdictDocument, episode: &EpisodeDocument, doubtful: bool) {
+/// `why` a person must look at the episode.
+fn add_episode(verdict: &mut VerdictDocument, episode: &EpisodeDocument, why: &[&str]) {
     verdict.episodes.push(episode.clone());
     if !verdict.rules.iter().any(|rule| rule == CONSECUTIVE_RULE) {
         // Behind the measurement's own rule, as in the contract's example, and before what lists add.
         let place = usize::from(verdict.rules.first().is_some_and(|rule| rule == judge::OVER_RULE));
         verdict.rules.insert(place, CONSECUTIVE_RULE.to_owned());
     }
-    if doubtful && verdict.needs_review.is_empty() {
-        verdict.needs_review.push("a_reading_needs_review".to_owned());
+    // The reading that is doubtful says why in its own verdict; the others of the episode say no more than that.
+    if verdict.needs_review.is_empty() {
+        verdict.needs_review.extend(why.iter().map(|why| (*why).to_owned()));
     }
 }
 

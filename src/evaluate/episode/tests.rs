@@ -4,7 +4,7 @@ use super::*;
 use crate::reading::{Plate, PlateColor};
 
 const RULE: Rule = Rule { tests: 2, months: 6, same_passage_seconds: 60 };
-const OVER: Tested = Tested::Over(Some(Measured { value: 41.2, limit: 30.0 }));
+const OVER: Tested = Tested::Over(Some(Measured { value: 41.2, limit: 30.0, screening: false }));
 const UNDER: Tested = Tested::Under(None);
 
 fn at(text: &str) -> Timestamp {
@@ -108,7 +108,7 @@ fn the_earliest_valid_test_stands_for_the_passage() {
 #[test]
 fn pollutants_are_apart() {
     let mut no = on("2", "2026-02-10", Tested::No);
-    no.tested[Pollutant::No as usize] = Tested::Over(Some(Measured { value: 1600.0, limit: 1500.0 }));
+    no.tested[Pollutant::No as usize] = Tested::Over(Some(Measured { value: 1600.0, limit: 1500.0, screening: true }));
     assert!(records(&[on("1", "2026-01-10", OVER), no]).is_empty());
 }
 
@@ -141,6 +141,60 @@ fn a_recheck_at_the_moment_of_a_test_is_behind_it() {
     assert_eq!(episodes("2026-01-10T11:59:59+08:00"), 1);
     assert_eq!(episodes("2026-02-10T11:59:59+08:00"), 0);
     assert_eq!(episodes("2026-02-10T12:00:00+08:00"), 1, "at the last test: behind it");
+}
+
+/// A report that names the day alone, of that day in China.
+fn day_recheck<'a>(report_no: &'a str, day: &str) -> Recheck<'a> {
+    let end = at(&format!("{day}T23:59:59.999999+08:00"));
+    Recheck { at: end, station: "i-1", report_no, whole_day: true }
+}
+
+#[test]
+fn a_recheck_of_a_day_may_have_been_at_any_time_of_it() {
+    let tests = [on("1", "2026-01-10", OVER), on("2", "2026-02-10", OVER)];
+    let episodes = |day| history(&tests, &[day_recheck("r", day)], RULE).episodes.len();
+    assert_eq!(episodes("2026-02-10"), 0, "the day of the second test: perhaps in the morning");
+    assert_eq!(episodes("2026-01-10"), 0, "the day of the first: perhaps in the evening");
+    assert_eq!((episodes("2026-01-09"), episodes("2026-02-11")), (1, 1));
+    let third = on("3", "2026-03-10", OVER);
+    let all = [tests[0], tests[1], third];
+    assert!(
+        history(&all, &[day_recheck("r", "2026-02-10")], RULE).episodes.is_empty(),
+        "a test of that day joins nothing"
+    );
+    // A day in China ends at 16:00 UTC.
+    let of_day = |first: &str, last: &str| {
+        let tests = [opacity("s", "1", at(first), OVER), opacity("s", "2", at(last), OVER)];
+        history(&tests, &[day_recheck("r", "2026-02-10")], RULE).episodes.len()
+    };
+    assert_eq!(of_day("2026-01-10T00:00:00Z", "2026-02-09T16:00:00Z"), 1, "at its first moment: the recheck is behind");
+    assert_eq!(of_day("2026-01-10T00:00:00Z", "2026-02-09T16:00:00.000001Z"), 0);
+    assert_eq!(of_day("2026-02-10T15:59:59.999999Z", "2026-03-10T00:00:00Z"), 0);
+    assert_eq!(of_day("2026-02-10T16:00:00Z", "2026-03-10T00:00:00Z"), 1);
+    let named = history(&tests, &[day_recheck("b", "2026-01-09"), day_recheck("a", "2026-02-11")], RULE).episodes;
+    let report = |recheck: Option<Recheck<'_>>| recheck.map(|recheck| recheck.report_no.to_owned());
+    let names = (report(named[0].recheck_before), report(named[0].recheck_after));
+    assert_eq!(names, (Some("b".into()), Some("a".into())));
+}
+
+#[test]
+fn a_pollutant_that_screens_convicts_nobody_without_a_person() {
+    let key = PlateKey::new(Plate::parse("鲁C12345").expect("legal"), PlateColor::Yellow);
+    let book = crate::judge::tests::book();
+    let of = |screening: [bool; 2]| {
+        let tests = [("1", "2026-01-10", screening[0]), ("2", "2026-02-10", screening[1])];
+        let readings = tests.map(|(record, day, screening)| {
+            on(record, day, Tested::Over(Some(Measured { value: 1600.0, limit: 1500.0, screening })))
+        });
+        let history = history(&readings, &[], RULE);
+        finding(key, &history.episodes[0], &history, &book).expect("an episode")
+    };
+    let screened = of([true, true]);
+    assert_eq!(screened.review, Review::Needed(vec![SCREENING_ONLY.into()]));
+    assert_eq!(screened.content["screening"], true);
+    assert_eq!(of([false, true]).review, screened.review, "one such test is enough for a doubt");
+    let plain = of([false, false]);
+    assert_eq!((plain.review, plain.content.get("screening")), (Review::NotNeeded, None));
 }
 
 #[test]
@@ -184,7 +238,7 @@ fn three_tests_where_the_rule_asks_for_three() {
 
 /// The same a second time, by definition and without any cleverness: record ids of every episode of opacity, each with
 /// the test that convicted.
-fn naive(readings: &[Reading<'_>], rule: Rule) -> Vec<(Vec<String>, String)> {
+fn naive(readings: &[Reading<'_>], rechecks: &[Recheck<'_>], rule: Rule) -> Vec<(Vec<String>, String)> {
     let mut unique: Vec<Reading<'_>> = Vec::new();
     for reading in readings {
         if !unique.iter().any(|known| known.record == reading.record && known.station == reading.station) {
@@ -218,8 +272,21 @@ fn naive(readings: &[Reading<'_>], rule: Rule) -> Vec<(Vec<String>, String)> {
     }
     tests.sort_by_key(|r| (r.passed_at, r.station, r.record));
     let over = |i: usize| matches!(tests[i].tested[0], Tested::Over { .. });
+    // Some moment at which the recheck may have been is not before the test before this one, and before this one.
+    let is_reset = |i: usize| {
+        let (earlier, later) = (tests[i - 1].passed_at, tests[i].passed_at);
+        rechecks.iter().any(|recheck| match recheck.whole_day {
+            false => earlier <= recheck.at && recheck.at < later,
+            // The day holds a moment in question: the earlier test's, or one before the later test.
+            true => {
+                let just_before = Timestamp::from_micros(later.micros() - 1);
+                let day = recheck.at.china_day();
+                earlier.china_day() <= day && day <= just_before.china_day()
+            }
+        })
+    };
     let convicts = |i: usize| {
-        i + 1 >= rule.tests && (i + 1 - rule.tests..=i).all(over) && {
+        i + 1 >= rule.tests && (i + 1 - rule.tests..=i).all(over) && !(i + 2 - rule.tests..=i).any(is_reset) && {
             let end = tests[i + 1 - rule.tests].passed_at.china_day() + Months::new(rule.months);
             tests[i].passed_at.china_day() <= end
         }
@@ -272,12 +339,28 @@ fn readings(seeds: &[Seed]) -> Vec<Reading<'static>> {
         .collect()
 }
 
+/// Rechecks about the tests: of a moment or of a day, in any order.
+fn rechecks() -> impl Strategy<Value = Vec<Recheck<'static>>> {
+    let days = prop_oneof![Just(0), Just(1), Just(90), Just(183), 0..400_i64];
+    // Midnight in China lies twelve hours from the noon that stories begin at.
+    let seconds = prop_oneof![Just(0), Just(30), Just(-43_200), -43_200..43_200_i64];
+    prop::collection::vec((days, seconds, any::<bool>()), 0..3).prop_map(|seeds| {
+        let start = at("2025-08-31T12:00:00+08:00");
+        let one = |((days, seconds, whole_day), report_no): ((i64, i64, bool), &'static str)| {
+            let moment = start.plus_seconds(days * 86_400 + seconds);
+            let end = Timestamp::from_micros(moment.start_of_china_day().plus_seconds(86_400).micros() - 1);
+            Recheck { at: if whole_day { end } else { moment }, station: "i-1", report_no, whole_day }
+        };
+        seeds.into_iter().zip(["r-1", "r-2", "r-3"]).map(one).collect()
+    })
+}
+
 proptest! {
     #[test]
-    fn agrees_with_the_naive_reading(seeds in seeds(), tests in 2..4_usize) {
+    fn agrees_with_the_naive_reading(seeds in seeds(), rechecks in rechecks(), tests in 2..4_usize) {
         let rule = Rule { tests, ..RULE };
         let readings = readings(&seeds);
-        let found: Vec<_> = history(&readings, &[], rule)
+        let found: Vec<_> = history(&readings, &rechecks, rule)
             .episodes
             .iter()
             .map(|e| {
@@ -285,11 +368,33 @@ proptest! {
                 (names, e.convicted_by().expect("an episode has one").record.to_owned())
             })
             .collect();
-        prop_assert_eq!(found, naive(&readings, rule));
+        prop_assert_eq!(found, naive(&readings, &rechecks, rule));
     }
+
+    /// What is not known of a report accuses nobody: with the day alone there is no conviction that some moment of it
+    /// would not bear out.
+    #[test]
+    fn a_day_convicts_nobody_whom_a_moment_of_it_acquits(seeds in seeds(), rechecks in rechecks(), second in 0..86_400_i64) {
+        let readings = readings(&seeds);
+        let convicted = |rechecks: &[Recheck<'static>]| -> Vec<Vec<&'static str>> {
+            let found = history(&readings, rechecks, RULE).episodes;
+            found.iter().flat_map(|e| e.readings.windows(2)).map(|pair| pair.iter().map(|r| r.record).collect()).collect()
+        };
+        let moments: Vec<_> = rechecks
+            .iter()
+            .map(|recheck| match recheck.whole_day {
+                true => Recheck { at: recheck.earliest().plus_seconds(second), whole_day: false, ..*recheck },
+                false => *recheck,
+            })
+            .collect();
+        let of_moments = convicted(&moments);
+        prop_assert!(convicted(&rechecks).iter().all(|pair| of_moments.contains(pair)));
+    }
+
 
     #[test]
     fn order_and_repetition_change_nothing(
+        rechecks in rechecks(),
         (straight, shuffled) in seeds().prop_map(|s| readings(&s)).prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
         repeated in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
@@ -297,7 +402,8 @@ proptest! {
         if !again.is_empty() {
             again.extend(repeated.iter().map(|place| straight[place.index(straight.len())]));
         }
-        prop_assert_eq!(history(&straight, &[], RULE), history(&again, &[], RULE));
+        let backwards: Vec<_> = rechecks.iter().rev().copied().collect();
+        prop_assert_eq!(history(&straight, &rechecks, RULE), history(&again, &backwards, RULE));
     }
 
     #[test]

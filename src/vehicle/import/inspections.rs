@@ -87,7 +87,8 @@ fn station(cells: &Cells) -> Result<Box<str>, String> {
     }
 }
 
-/// A day without a time of day counts at its end; see `evaluate::episode`.
+/// A day without a time of day is kept as its last moment and marked, because it may mean any of that day; see
+/// `evaluate::episode`.
 fn moment(cells: &Cells) -> Result<(Timestamp, bool), String> {
     let start = fields::time(cells, "inspected_at", DateCounts::FromItsStart)?.ok_or("inspected_at: is empty")?;
     let end = fields::time(cells, "inspected_at", DateCounts::ToItsEnd)?.ok_or("inspected_at: is empty")?;
