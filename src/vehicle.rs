@@ -22,12 +22,13 @@ pub mod load;
 pub mod lookup;
 mod packed;
 mod pages;
+pub mod past;
 pub mod registry;
 mod spread;
 pub mod stations;
 pub mod surroundings;
 #[cfg(test)]
-mod test_pg;
+pub(crate) mod test_pg;
 #[cfg(test)]
 mod tests;
 pub mod watch;

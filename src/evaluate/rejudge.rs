@@ -10,6 +10,9 @@
 //!   the versions it was made by: they are the truth about how it came about, and the police need no news of them.
 //! - **Old verdicts are kept** in `rejudgement`, with the run that replaced them. A finding that a run took back carries
 //!   the run, and no later evaluation states it again; a later run may.
+//! - **Of the vehicle that passed.** The present register corrects what it said when the reading arrived, except where the
+//!   plate is another vehicle's since, and except for states, which are changes ([`crate::vehicle::past`]). A reading that
+//!   was live stays what it was.
 //! - **No intercept** is ever raised: nobody is stopped for what a correction of the past found out.
 //! - **A run that was interrupted** goes on where it was when the same is asked for on the same basis; one that is
 //!   repeated changes nothing.
@@ -37,11 +40,12 @@ use crate::{
     finding::{Finding, finding_id},
     judge::RuleBook,
     pipeline::{
-        again::Again,
+        again::{Again, Before},
         assemble::{Assembler, Missing},
     },
     reading::{PlateKey, Timestamp},
     store::prepared::Prepared,
+    vehicle::past,
 };
 use readings::{Stored, Verdict};
 use run::Run;
@@ -180,8 +184,11 @@ impl Rejudge<'_> {
         let stored = readings::load(transaction, &self.span, keys).await?;
         step.readings = stored.len() as u64;
         let mut judged: Vec<(Verdict<'_>, Vec<Finding>)> = Vec::new();
-        for reading in &stored {
-            match self.again(transaction, reading).await? {
+        let asked: Vec<(i64, Timestamp)> = stored.iter().map(|stored| (stored.plate_key, stored.received_at)).collect();
+        let registered = past::load(transaction, &asked).await?;
+        for (reading, register) in stored.iter().zip(registered) {
+            let before = Before { live: reading.live, register };
+            match self.again(transaction, reading, &before).await? {
                 Again::Judged { verdict, outcomes, explained, findings } => {
                     judged.push((Verdict { reading, verdict, outcomes, explained }, findings));
                 }
@@ -219,11 +226,16 @@ impl Rejudge<'_> {
         format!("rejudge run {run}: limits {version} and the lists in force now do not bear it out")
     }
 
-    async fn again(&self, transaction: &Transaction<'_>, reading: &Stored) -> Result<Again, RejudgeError> {
-        let Some(raw) = &reading.raw else { return Ok(Again::Left("raw_payload_gone")) };
+    async fn again(
+        &self,
+        transaction: &Transaction<'_>,
+        reading: &Stored,
+        before: &Before,
+    ) -> Result<Again, RejudgeError> {
+        let Stored { station_id, received_at, content_hash, raw, .. } = reading;
+        let Some(raw) = raw else { return Ok(Again::Left("raw_payload_gone")) };
         loop {
-            let again = self.assembler.judge_again(&reading.station_id, raw, reading.received_at, reading.content_hash);
-            match again {
+            match self.assembler.judge_again(station_id, raw, *received_at, *content_hash, before) {
                 Ok(again) => return Ok(again),
                 Err(missing) => self.number(transaction, &missing).await?,
             }
@@ -299,3 +311,6 @@ fn net(changes: Vec<Told>) -> Vec<Told> {
     }
     last.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,8 +204,12 @@ fn withdrawn(history: &History<'_>, existing: &[Existing]) -> BTreeMap<Uuid, Str
         let mut first_of: BTreeMap<&str, &Reading<'_>> = BTreeMap::new();
         for reading in passage {
             let name = reading_name(reading.station, reading.record);
+            // What a recalculation took back stands for nothing: the passage would be left without any finding.
             let of_reading = existing.iter().filter(|old| {
-                old.finding.rule != CONSECUTIVE_RULE && old.readings.len() == 1 && old.readings.contains(&name)
+                old.finding.rule != CONSECUTIVE_RULE
+                    && !old.rejudged
+                    && old.readings.len() == 1
+                    && old.readings.contains(&name)
             });
             for old in of_reading {
                 let stands = if [OVER_RULE, RETROFIT_RULE].contains(&&*old.finding.rule) {
@@ -280,3 +284,6 @@ pub(super) async fn evidence(
     let kept = |row: &Row| Evidence { reading: row.get(0), raw: Bytes::from(row.get::<_, Vec<u8>>(1)) };
     Ok(rows.iter().map(kept).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,24 @@ use crate::{
     finding::Finding,
     reading::Timestamp,
     store::batch::{Batch, Table},
+    vehicle::past::Then,
 };
+
+/// How things stood when a stored passage arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Before {
+    /// It was seen recently enough for somebody to be stopped.
+    pub live: bool,
+    /// What the register said of its plate; `None` where none was in force.
+    pub register: Option<Then>,
+}
+
+impl Before {
+    /// Whether what the register says of the vehicle's state is of the time of the passage.
+    pub(super) fn state_is_of_then(&self) -> bool {
+        self.live && self.register.is_some()
+    }
+}
 
 /// What a stored passage comes to by the limits and lists in force now.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +51,7 @@ impl Assembler {
         raw: &Bytes,
         received_at: Timestamp,
         content_hash: i64,
+        before: &Before,
     ) -> Result<Again, Missing> {
         let mut left = "no_source_of_passages";
         for (place, source) in self.sources.iter().enumerate().filter(|(_, s)| s.kind == SourceKind::Rs) {
@@ -46,7 +64,7 @@ impl Assembler {
                 replayed: true,
             };
             let mut batch = Batch::new(self.books());
-            self.add(&message, 0..usize::MAX, &mut batch)?;
+            self.add_as(&message, 0..usize::MAX, Some(before), &mut batch)?;
             match (batch.judged.pop(), batch.dead_letters.first()) {
                 (Some(judged), None) if judged.content_hash == content_hash => {
                     let of_passage = |owner: crate::store::batch::RowRef| owner.table == Table::Passage;

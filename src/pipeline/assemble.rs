@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio_postgres::Client;
 
-use super::passage::element_bytes;
+use super::{again::Before, passage::element_bytes};
 use crate::{
     config::{self, SignatureForm, SignatureMode, Source, SourceKind, UnknownDevice},
     fault::{Reason, Refusal},
@@ -96,6 +96,17 @@ impl Assembler {
     /// Adds the readings `elements` of the message to the batch and returns how many readings the message has in all.
     /// Nothing was added when a number is missing.
     pub fn add(&self, message: &Message, elements: Range<usize>, batch: &mut Batch) -> Result<usize, Missing> {
+        self.add_as(message, elements, None, batch)
+    }
+
+    /// As [`Assembler::add`]; with `before`, as it was when the message arrived.
+    pub(super) fn add_as(
+        &self,
+        message: &Message,
+        elements: Range<usize>,
+        before: Option<&Before>,
+        batch: &mut Batch,
+    ) -> Result<usize, Missing> {
         let Some(source) = self.sources.get(message.source) else {
             begin(message, self.sources.len(), &elements, batch);
             let refusal = Refusal::new(Reason::TopicUnknown, "no source has a filter for this topic");
@@ -117,7 +128,7 @@ impl Assembler {
             Err(refusal) => return whole(refusal, batch),
         };
         begin(message, message.source, &elements, batch);
-        let at = Place { message, source, numbered, knowledge: &knowledge, elements };
+        let at = Place { message, source, numbered, knowledge: &knowledge, elements, before };
         Ok(match source.kind {
             SourceKind::Rs => self.passages(&at, batch),
             SourceKind::Obd | SourceKind::Retrofit | SourceKind::Nonroad => self.frames(&at, batch),
@@ -233,6 +244,8 @@ pub(super) struct Place<'a> {
     pub numbered: Numbered,
     pub knowledge: &'a Knowledge,
     pub elements: Range<usize>,
+    /// Of a reading that was stored before.
+    pub before: Option<&'a Before>,
 }
 
 /// Notes the message in the batch; the part with its first reading counts it.

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
-use super::assemble::{Assembler, Place, flag};
+use super::{
+    again::Before,
+    assemble::{Assembler, Place, flag},
+};
 use crate::{
     config::Source,
     decode::remote_sensing,
@@ -64,14 +67,21 @@ impl Assembler {
     ) {
         let message = at.message;
         let key = passage.plate_key();
-        let matched = match key {
-            Some(key) => at.knowledge.identify(key, passage.passed_at, &self.rules.settings.plates.suspected_lists),
-            None => no_match(),
+        let suspected_lists = &self.rules.settings.plates.suspected_lists;
+        let matched = match (key, at.before) {
+            (Some(key), None) => at.knowledge.identify(key, passage.passed_at, suspected_lists),
+            (Some(key), Some(Before { register, .. })) => {
+                at.knowledge.identify_since(key, passage.passed_at, suspected_lists, register.as_ref())
+            }
+            (None, _) => no_match(),
         };
         let registered = at.knowledge.stations.find(&message.device);
         let station = registered.map(|station| judge::StationFacts::of(station, passage.passed_at));
         let age = message.received_at.micros_since(passage.passed_at);
-        let live = !message.replayed && age <= i64::from(self.rules.settings.live_seconds) * 1_000_000;
+        let live = match at.before {
+            Some(before) => before.state_is_of_then(),
+            None => !message.replayed && age <= i64::from(self.rules.settings.live_seconds) * 1_000_000,
+        };
         let surroundings = at.knowledge.surroundings(passage, registered, Some(message.received_at));
         let judgement = judge::passage_amid(passage, &matched, station.as_ref(), &surroundings, &self.rules, live);
 

@@ -11,9 +11,10 @@ use arc_swap::ArcSwap;
 use super::{
     confusable,
     devices::{Binding, Device, Devices},
-    facts::{MatchKind, VehicleMatch},
+    facts::{MatchKind, Vehicle, VehicleMatch},
     import::Dataset,
     lists::{Hits, Lists},
+    past::{self, Settled, Then},
     registry::Registry,
     stations::Stations,
 };
@@ -41,7 +42,11 @@ impl Knowledge {
     /// The vehicle of exactly this plate and colour, with the list entries in force at that time.
     #[inline]
     pub fn match_vehicle(&self, key: PlateKey, at: Timestamp) -> VehicleMatch {
-        let vehicle = self.registry.find(key);
+        self.listed(key, self.registry.find(key), at)
+    }
+
+    #[inline]
+    fn listed(&self, key: PlateKey, vehicle: Option<Vehicle>, at: Timestamp) -> VehicleMatch {
         let lists = self.lists.find(key, at);
         let kind = if vehicle.is_some() || !lists.is_empty() { MatchKind::Exact } else { MatchKind::None };
         VehicleMatch { kind, vehicle, lists, registry_version: self.registry.version() }
@@ -52,7 +57,26 @@ impl Knowledge {
     /// does not exist, so then nothing is suspected.
     #[inline]
     pub fn identify(&self, key: PlateKey, at: Timestamp, that_matter: &[String]) -> VehicleMatch {
-        let mut matched = self.match_vehicle(key, at);
+        let matched = self.match_vehicle(key, at);
+        self.suspect(matched, key, at, that_matter)
+    }
+
+    /// As [`Knowledge::identify`], of a reading that arrived when the register said `then` of the plate; see [`past`].
+    pub fn identify_since(
+        &self,
+        key: PlateKey,
+        at: Timestamp,
+        that_matter: &[String],
+        then: Option<&Then>,
+    ) -> VehicleMatch {
+        let Settled { vehicle, version } = past::settle(then, self.registry.find(key));
+        let mut matched = self.suspect(self.listed(key, vehicle, at), key, at, that_matter);
+        matched.registry_version = version.unwrap_or(matched.registry_version);
+        matched
+    }
+
+    #[inline]
+    fn suspect(&self, mut matched: VehicleMatch, key: PlateKey, at: Timestamp, that_matter: &[String]) -> VehicleMatch {
         if matched.kind == MatchKind::None && !self.registry.is_empty() && !self.lists.names(key) {
             let candidates = confusable::candidates(key, at, &self.lists, that_matter);
             if !candidates.is_empty() {

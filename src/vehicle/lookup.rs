@@ -59,7 +59,28 @@ impl Registered {
         }
         .facts()
     }
+
+    /// Reads [`COLUMNS`], of which the first stands at that place.
+    pub(super) fn read(row: &Row, first: usize) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            vin: row.try_get(first)?,
+            fuel: row.try_get(first + 1)?,
+            emission_stage: row.try_get(first + 2)?,
+            vehicle_kind: row.try_get(first + 3)?,
+            use_nature: row.try_get(first + 4)?,
+            state: row.try_get(first + 5)?,
+            registered_on: row.try_get(first + 6)?,
+            local: row.try_get(first + 7)?,
+            retrofit: row.try_get(first + 8)?,
+            reference_torque_nm: row.try_get(first + 9)?,
+            contradictory: row.try_get(first + 10)?,
+        })
+    }
 }
+
+/// Columns of a row `v` of the register, in the order of [`Registered`].
+pub(super) const COLUMNS: &str = "v.vin, v.fuel, v.emission_stage, v.vehicle_kind, v.use_nature, v.state, \
+     v.registered_on - DATE '1970-01-01', v.local, v.retrofit, v.reference_torque_nm, v.contradictory";
 
 /// Looks the vehicle up in one consistent state. What is answered about the past is what the versions in force now say of
 /// that time.
@@ -80,29 +101,9 @@ pub async fn lookup(client: &mut Client, key: PlateKey, at: Timestamp) -> Result
 }
 
 async fn vehicle(transaction: &Transaction<'_>, key: PlateKey) -> Result<Option<Registered>, tokio_postgres::Error> {
-    let row = transaction
-        .query_opt(
-            "SELECT vin, fuel, emission_stage, vehicle_kind, use_nature, state, registered_on - DATE '1970-01-01', local, \
-             retrofit, reference_torque_nm, contradictory FROM vehicles WHERE plate_key = $1 AND to_version IS NULL",
-            &[&key.as_i64()],
-        )
-        .await?;
-    let stored = |row: Row| {
-        Ok(Registered {
-            vin: row.try_get(0)?,
-            fuel: row.try_get(1)?,
-            emission_stage: row.try_get(2)?,
-            vehicle_kind: row.try_get(3)?,
-            use_nature: row.try_get(4)?,
-            state: row.try_get(5)?,
-            registered_on: row.try_get(6)?,
-            local: row.try_get(7)?,
-            retrofit: row.try_get(8)?,
-            reference_torque_nm: row.try_get(9)?,
-            contradictory: row.try_get(10)?,
-        })
-    };
-    row.map(stored).transpose()
+    let statement = format!("SELECT {COLUMNS} FROM vehicles v WHERE v.plate_key = $1 AND v.to_version IS NULL");
+    let row = transaction.query_opt(&statement, &[&key.as_i64()]).await?;
+    row.map(|row| Registered::read(&row, 0)).transpose()
 }
 
 async fn entries(

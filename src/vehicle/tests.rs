@@ -563,6 +563,49 @@ async fn lines_of_a_list_that_disagree_are_one_entry() {
     assert_eq!((back.withheld, back.kept), (None, 5));
 }
 
+/// What rows in force once said of a plate is read back as of any time.
+#[tokio::test]
+async fn the_register_tells_what_it_said_at_a_time() {
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let before = Timestamp::now();
+    let mut times = Vec::new();
+    for (number, rows) in
+        ["鲁C00001,yellow,B,3,A\n", "鲁C00001,yellow,B,3,E\n鲁C00002,yellow,A,5,A\n"].iter().enumerate()
+    {
+        let file = folder.path().join(format!("{number}.csv"));
+        std::fs::write(&file, format!("plate,plate_color,fuel,emission_stage,state\n{rows}")).expect("written");
+        try_import(&database, &["vehicles", &file.display().to_string()]).await.expect("imported");
+        times.push(Timestamp::now());
+    }
+    let mut client = database.connect().await;
+    let transaction = client.transaction().await.expect("begun");
+    let key = |plate| key(plate, PlateColor::Yellow).as_i64();
+    let asked = [
+        (key("鲁C00001"), times[1]),
+        (key("鲁C00001"), times[0]),
+        (key("鲁C00002"), times[0]),
+        (key("鲁C00002"), times[1]),
+        (key("鲁C00001"), before),
+    ];
+    let found = super::past::load(&transaction, &asked).await.expect("read");
+    let said: Vec<_> = found
+        .iter()
+        .map(|then| then.as_ref().map(|then| (then.version, then.vehicle.map(|v| (v.fuel, v.has_state(b'E'))))))
+        .collect();
+    use super::facts::Fuel;
+    assert_eq!(
+        said,
+        [
+            Some((2, Some((Fuel::Diesel, true)))),
+            Some((1, Some((Fuel::Diesel, false)))),
+            Some((1, None)),
+            Some((2, Some((Fuel::Petrol, false)))),
+            None,
+        ]
+    );
+}
+
 /// A row of a fuel and a stage that exclude each other says neither, in memory as in the row.
 #[tokio::test]
 async fn a_row_that_contradicts_itself_does_not_acquit() {

@@ -59,7 +59,9 @@ fn says(finding: &Finding) -> (Timestamp, Timestamp, &Review, Value) {
 fn forget_versions(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, _| !matches!(name.as_str(), "limits_version" | "registry_version" | "version"));
+            let is_version =
+                |name: &str| matches!(name, "limits_version" | "rules_version" | "registry_version" | "version");
+            fields.retain(|name, _| !is_version(name));
             fields.values_mut().for_each(forget_versions);
         }
         Value::Array(items) => items.iter_mut().for_each(forget_versions),
@@ -96,7 +98,10 @@ mod tests {
             to: Timestamp::EPOCH,
             review: Review::NotNeeded,
             intercept: false,
-            content: json!({"value": value, "limits_version": version, "lists": [format!("retire_n3@v{version}")]}),
+            content: json!({
+                "value": value, "limits_version": version, "lists": [format!("retire_n3@v{version}")],
+                "verdict": {"rules_version": version},
+            }),
             evidence: Vec::new(),
         }
     }

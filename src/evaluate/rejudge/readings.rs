@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
 use super::{Span, change::Compared};
-use crate::{evaluate::reconcile::Change, reading::Timestamp, store::findings::review_json};
+use crate::{evaluate::reconcile::Change, pipeline::assemble::flag, reading::Timestamp, store::findings::review_json};
 
 /// A stored reading.
 pub struct Stored {
@@ -20,6 +20,8 @@ pub struct Stored {
     /// JSON text.
     pub explained: Option<String>,
     pub received_at: Timestamp,
+    /// It was seen recently enough for somebody to be stopped.
+    pub live: bool,
     /// `None` where retention took the wide row.
     pub raw: Option<Bytes>,
 }
@@ -77,9 +79,10 @@ pub async fn load(
     let rows = transaction
         .query(
             "SELECT k.plate_key, s.station_id, k.station, k.record_id, k.passed_at, k.content_hash, k.outcomes, \
-               p.verdict, p.received_at, p.raw, p.explained \
+               p.verdict, p.received_at, p.raw, p.explained, p.flags \
              FROM passage_key k JOIN stations s ON s.id = k.station LEFT JOIN LATERAL \
-               (SELECT verdict, received_at, raw, explained::text AS explained FROM passage w WHERE w.passed_at = k.passed_at \
+               (SELECT verdict, received_at, raw, explained::text AS explained, flags FROM passage w \
+                WHERE w.passed_at = k.passed_at \
                 AND w.station = k.station AND w.record_id = k.record_id LIMIT 1) p ON true \
              WHERE k.plate_key = ANY($1) AND k.passed_at >= $2 AND k.passed_at < $3 \
                AND ($4::int4 IS NULL OR k.station = $4) ORDER BY k.passed_at, k.station, k.record_id",
@@ -98,6 +101,7 @@ pub async fn load(
         received_at: row.get::<_, Option<Timestamp>>(8).unwrap_or(Timestamp::EPOCH),
         raw: row.get::<_, Option<Vec<u8>>>(9).map(Bytes::from),
         explained: row.get(10),
+        live: row.get::<_, Option<i32>>(11).is_some_and(|flags| flags & flag::NOT_LIVE == 0),
     };
     Ok(rows.iter().map(stored).collect())
 }
