@@ -56,7 +56,7 @@ impl Judgement {
     fn candidate(&self, passage: &Passage, matched: &VehicleMatch, book: &RuleBook) -> Option<i32> {
         // Exemption has nothing to do with where the vehicle was.
         let nowhere = Surroundings::none();
-        let case = remote_sensing::case(&self.verdict, passage, matched, &nowhere, book, false);
+        let case = remote_sensing::case(&self.verdict, passage, matched, &nowhere, false);
         book.rules.exemption_candidate(&case).map(|candidate| candidate.year)
     }
 }
