@@ -99,6 +99,7 @@ fn inspections(story: &Story) -> String {
     let mut text = "plate,plate_color,station_id,inspected_at,kind,result,report_no\n".to_owned();
     for recheck in &story.rechecks {
         let (plate, time, report) = (plate(recheck.vehicle), at(recheck.second), &recheck.report);
+        let time = if recheck.whole_day { time.china_day().to_string() } else { time.to_string() };
         text += &format!("{plate},yellow,inspection-1,{time},recheck,pass,{report}\n");
     }
     text
