@@ -80,6 +80,48 @@ async fn passages_become_rows_findings_and_events() {
     assert_eq!(service.stop().await, Some(0));
 }
 
+/// Two lanes and a resend under another record see one drive: the officer is asked for once at each station.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_drive_past_two_lanes_asks_for_an_officer_once() {
+    let Some(world) = World::new().await else { return };
+    world.import(&["vehicles"], "vehicles.csv", VEHICLES).await;
+    let scrapped =
+        "plate,plate_color,valid_from,valid_to,reason,document_no\n鲁C12345,yellow,2026-01-01,,报废,2026-7\n";
+    world.import(&["list", "scrapped"], "scrapped.csv", scrapped).await;
+    let service = Service::start_ready(&world.setting).await;
+    let further = "dw/v1/rs/370306-77/passage";
+    let seen = |record: &str, seconds: i64, topic: &str| {
+        let mut passage = passage(record, &ago(seconds), 12.0);
+        passage["station_id"] = json!(topic.split('/').nth(3));
+        (topic.to_owned(), passage.to_string())
+    };
+    // One after the other, in one message, and at another station.
+    publish(&world.setting.broker, [seen("first", 50, PASSAGES)]).await;
+    settled(&service, 1).await;
+    publish(&world.setting.broker, [seen("second", 45, PASSAGES)]).await;
+    settled(&service, 2).await;
+    let both = json!([passage("third", &ago(40), 12.0), passage("fourth", &ago(38), 12.0)]).to_string();
+    publish(&world.setting.broker, [(PASSAGES.to_owned(), both), seen("elsewhere", 30, further)]).await;
+    settled(&service, 4).await;
+    world.until_count("SELECT count(*) FROM evaluation_task", 0).await;
+    let events = world.events().await;
+    let asked: Vec<&str> = events
+        .iter()
+        .filter(|event| event["type"].as_str().unwrap().contains("intercept"))
+        .map(|event| event["data"]["content"]["record_id"].as_str().unwrap_or("?"))
+        .collect();
+    assert_eq!(asked, ["first", "elsewhere"], "{events:#?}");
+    let intercepts = metric(&service.metrics().await, "dieselwatch_intercepts_total", &[]);
+    assert_eq!(intercepts, 2.0);
+    let standing = "SELECT count(*) FROM finding WHERE rule = 'R8.scrapped_on_road' AND state = 0";
+    assert_eq!(world.count(standing).await, 2, "the other records' findings are withdrawn");
+    // Later it is another drive.
+    publish(&world.setting.broker, [seen("again", -60, PASSAGES)]).await;
+    settled(&service, 5).await;
+    assert_eq!(metric(&service.metrics().await, "dieselwatch_intercepts_total", &[]), 3.0);
+    assert_eq!(service.stop().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn published_frames_are_taken_as_bytes_as_hex_and_as_hex_in_json() {
     let Some(mut world) = World::new().await else { return };
