@@ -1,5 +1,5 @@
 //! The vehicle rules of the district plan (R1 to R10): what class, age, state, lists, zones and warnings say of a vehicle seen
-//! on the road. The same table switches and dates the rules for machines, which [`super::nonroad`] judges.
+//! on the road. The same table switches and dates the rules for machines, which [`mod@super::nonroad`] judges.
 //!
 //! Every rule is a pure function from a [`Case`] to a [`RuleOutcome`], one file each:
 //!

@@ -57,7 +57,7 @@ pub enum Fuel {
 pub struct Vehicle {
     pub fuel: Fuel,
     /// GA/T 16.9 letters as registered, NUL-padded: `B\0`, `AE`. Zeros when unknown, and where letters and stage cannot both
-    /// be true ([`super::fuel::reconciled`]).
+    /// be true (`vehicle::fuel`).
     pub fuel_code: [u8; 2],
     pub stage: Option<EmissionStage>,
     /// GA/T 16.4, such as `H12`; zeros when unknown.

@@ -1,4 +1,4 @@
-//! What the rules for non-road machines go by (R11); the rules themselves are in [`crate::judge::nonroad`], because a machine
+//! What the rules for non-road machines go by (R11); the rules themselves are in [`mod@crate::judge::nonroad`], because a machine
 //! sends positions and passes no station.
 
 use serde::Deserialize;
