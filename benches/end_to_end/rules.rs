@@ -22,7 +22,7 @@ pub async fn share(window: Duration) -> anyhow::Result<()> {
     ensure!(RULES.contains("\nenabled = true\n"), "the table of rules has no switch of the known form");
     std::fs::write(&off, RULES.replace("\nenabled = true\n", "\nenabled = false\n"))?;
     let off = format!("judge.rules_file={}", off.to_str().context("path of a scratch file")?);
-    let (broker, fleet) = (Mosquitto::start().await?, support::fleet());
+    let fleet = support::fleet();
     let admin = support::connect(server.url()).await?;
     let (mut with, mut without): (Vec<Sustained>, Vec<Sustained>) = (Vec::new(), Vec::new());
     for (place, on) in ORDER.into_iter().enumerate() {
@@ -30,6 +30,8 @@ pub async fn share(window: Duration) -> anyhow::Result<()> {
         admin.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         let url = server.url_of(&name);
         support::prepare(&url, &fleet).await?;
+        // A new one for each: what a busy broker had not read of the acknowledgements would come again.
+        let broker = Mosquitto::start().await?;
         let settings = if on { Vec::new() } else { vec![off.clone()] };
         let service = Service::start(&broker, &url, settings).await?;
         let client = support::connect(&url).await?;
