@@ -6,7 +6,11 @@
 use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
-use super::{RuleBook, remote_sensing, rules::Undetermined, verdict::Judgement};
+use super::{
+    RuleBook, remote_sensing,
+    rules::Undetermined,
+    verdict::{Judgement, Outcome},
+};
 use crate::{
     reading::passage::Passage,
     vehicle::{facts::VehicleMatch, surroundings::Surroundings},
@@ -34,19 +38,25 @@ fn by_number<S: Serializer>(undetermined: &[Undetermined], serializer: S) -> Res
 }
 
 impl Judgement {
-    /// The JSON text for the row of the passage; `None` where there is nothing to say. Conditions that nobody could look at
-    /// are the same for nearly every passage, so they stand beside another reason and are none by themselves.
+    /// The JSON text for the row of the passage; `None` where there is nothing to say. Many passages are of vehicles that the
+    /// register does not know, so what follows from that alone is not said again for each rule; and conditions that nobody
+    /// could look at are the same for nearly every passage, so they stand beside the reasons of an invalid measurement only.
     pub fn explanation(&self, passage: &Passage, matched: &VehicleMatch, book: &RuleBook) -> Option<Vec<u8>> {
         let reasons: SmallVec<[&'static str; 8]> = self.verdict.reasons().collect();
         // Only lists make a candidate.
         let exemption_candidate = if matched.lists.is_empty() { None } else { self.candidate(passage, matched, book) };
-        if reasons.is_empty() && self.undetermined.is_empty() && exemption_candidate.is_none() {
+        let follows = |each: &&Undetermined| matched.vehicle.is_none() && each.missing == "vehicle";
+        let undetermined: SmallVec<[Undetermined; 4]> =
+            self.undetermined.iter().filter(|each| !follows(each)).copied().collect();
+        if reasons.is_empty() && undetermined.is_empty() && exemption_candidate.is_none() {
             return None;
         }
-        let passed_over: SmallVec<[&'static str; 4]> = self.verdict.passed_over.iter().map(|key| key.name()).collect();
+        let is_invalid = self.verdict.outcome == Outcome::Invalid;
+        let passed_over = self.verdict.passed_over.iter().filter(|_| is_invalid);
+        let passed_over: SmallVec<[&'static str; 4]> = passed_over.map(|key| key.name()).collect();
         let explanation = Explanation {
             reasons: &reasons,
-            rules_undetermined: &self.undetermined,
+            rules_undetermined: &undetermined,
             conditions_passed_over: &passed_over,
             exemption_candidate,
         };
@@ -109,8 +119,11 @@ mod tests {
     #[test]
     fn rules_that_lack_an_input_and_candidates_are_named() {
         let found = explained(json!({}), &stranger()).expect("a stranger");
-        assert_eq!(found["reasons"][0], "vehicle_not_registered");
-        assert_eq!(found["rules_undetermined"]["R1"], "vehicle");
+        let reasons = json!({"reasons": ["vehicle_not_registered", "diesel_suspected"]});
+        assert_eq!(found, reasons, "and not that each rule lacks the vehicle");
+        let no_stage = matched(Vehicle { stage: None, contradictory: true, ..good() }, &[]);
+        let found = explained(json!({}), &no_stage).expect("a rule that lacks its input");
+        assert_eq!(found["rules_undetermined"]["R1"], "emission_stage");
         let candidate = explained(json!({}), &matched(good(), &["retrofit_stable"])).expect("a candidate");
         assert_eq!(candidate["exemption_candidate"], 2026);
     }
