@@ -119,6 +119,7 @@ fn router(app: App) -> Router {
         .merge(console::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), database::renew))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(headers::refuse_nul))
         .layer(middleware::from_fn(headers::set))

@@ -5,7 +5,9 @@
 //! end the MQTT session: nothing is taken from the broker before there is somebody to commit it.
 
 mod bring_up;
+mod commits;
 mod follow;
+mod keep_house;
 mod watch_database;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -19,7 +21,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use bring_up::{bring_up_database, load_knowledge};
-use follow::{keep_house, note_commit, wake_streams, watch_parts};
+use commits::Commits;
+use follow::{wake_streams, watch_parts};
+use keep_house::keep_house;
+use watch_database::DatabaseWatch;
 
 use crate::{
     api::{
@@ -37,9 +42,9 @@ use crate::{
     publish::{self},
     shutdown::Steps,
     signature::verifier::Verifier,
-    store::connect::Connector,
+    store::{connect::Connector, server::Need},
     telemetry::{self, Books, Meters, books::MessageBook},
-    vehicle::{database::Link, knowledge::KnowledgeHandle, watch as register},
+    vehicle::{knowledge::KnowledgeHandle, watch as register},
 };
 
 /// A notification can be missed; the versions are looked at this often as well.
@@ -92,7 +97,7 @@ pub fn source_names(config: &Config) -> Vec<String> {
 pub async fn assembler(config: &Config, connector: &Connector) -> anyhow::Result<Assembler> {
     let rules = Arc::new(RuleBook::load(config.judge.clone())?);
     let knowledge = KnowledgeHandle::default();
-    register::refresh_once(&mut connector.connect("knowledge").await?, &knowledge).await?;
+    register::refresh_once(&mut connector.connect_to_read("knowledge").await?, &knowledge).await?;
     let assembler = Assembler::new(config.source.clone(), knowledge, rules, config.mqtt.max_payload_bytes as usize);
     Ok(assembler.with_signatures(&config.signature))
 }
@@ -118,6 +123,7 @@ impl App {
         let board = Arc::new(Board::new([
             (Part::Broker, true),
             (Part::Database, true),
+            (Part::Clock, true),
             (Part::Lists, true),
             (Part::Kafka, config.kafka.is_some()),
         ]));
@@ -137,14 +143,14 @@ impl App {
         let mut followers = JoinSet::new();
         let knowledge = KnowledgeHandle::default();
         let Some(()) = load_knowledge(&knowledge, &connector, &board, cancel).await else { return Ok(None) };
-        let link = Link::of(&config.database)?;
-        followers.spawn(register::run(link, knowledge.clone(), KNOWLEDGE_POLL, stop_followers.clone()));
+        let stop = stop_followers.clone();
+        followers.spawn(register::run(connector.clone(), knowledge.clone(), KNOWLEDGE_POLL, stop));
 
         let sessions = {
             let connector = connector.clone();
             publish::Sessions::new(move |on_message| {
                 let connector = connector.clone();
-                async move { connector.open("relay", on_message).await }
+                async move { connector.listen("relay", Need::Write, on_message).await }
             })
         };
         let relay = Arc::new(publish::start(sessions, config.kafka.as_ref(), Arc::clone(&meters), Arc::clone(&books)));
@@ -175,20 +181,19 @@ impl App {
             let rule = cloned::Rule::of(&config.judge.plates);
             cloned::sweep::run(connector.clone(), rule, move || evaluator.nudge(), stop_followers.clone())
         });
-        followers.spawn(watch_database::watch_database(
-            connector.clone(),
-            flavour.name(),
-            Arc::clone(&board),
-            Arc::clone(&books),
-            stop_followers.clone(),
-        ));
+        let commits = Arc::new(Commits::default());
+        let watch = DatabaseWatch {
+            connector: connector.clone(),
+            flavour: flavour.name(),
+            board: Arc::clone(&board),
+            books: Arc::clone(&books),
+            commits: Arc::clone(&commits),
+        };
+        followers.spawn(watch.run(stop_followers.clone()));
         followers.spawn(keep_house(connector.clone(), flavour, config.clone(), stop_followers.clone()));
 
         let instance = instance_name(&config);
-        let slots = Slots::Leased(Box::new(LeaseArgs {
-            tls: connector.tls(),
-            ..LeaseArgs::new(connector.config(), &*instance)
-        }));
+        let slots = Slots::Leased(Box::new(LeaseArgs::new(connector.clone(), &*instance)));
         let (ingest, inbox) = ingest::start(StartArgs { config: &config.mqtt, sources: &config.source, slots })?;
         let ingest = Arc::new(ingest);
         let asked = Arc::clone(&ingest);
@@ -196,9 +201,9 @@ impl App {
 
         let on_commit = {
             let (books, meters) = (Arc::clone(&books), Arc::clone(&meters));
-            let (relay, evaluator) = (Arc::clone(&relay), Arc::clone(&evaluator));
+            let (relay, evaluator, commits) = (Arc::clone(&relay), Arc::clone(&evaluator), Arc::clone(&commits));
             move |progress: Progress<'_>| {
-                note_commit(&books, &meters, &progress);
+                commits.note(&books, &meters, &progress);
                 if progress.committed.events > 0 {
                     relay.nudge();
                 }
@@ -219,6 +224,10 @@ impl App {
             linger: Duration::from_millis(config.database.linger_ms),
             meters: Arc::clone(&meters),
             on_commit: Box::new(on_commit),
+            on_trouble: {
+                let commits = Arc::clone(&commits);
+                Box::new(move |why| commits.trouble(why))
+            },
         });
         let abandon = CancellationToken::new();
         let mut writers = JoinSet::new();
@@ -233,6 +242,7 @@ impl App {
             Arc::clone(&board),
             known,
             Arc::clone(&books),
+            Arc::clone(&commits),
             stop_followers.clone(),
         ));
         Ok(Some(Self {

@@ -75,7 +75,6 @@ pub use self::{
 use crate::config::{Mqtt, Source};
 
 /// Everything [`start`] needs.
-#[derive(Debug)]
 pub struct StartArgs<'a> {
     pub config: &'a Mqtt,
     /// In the order of the configuration; [`Delivery::source`] is an index into it.

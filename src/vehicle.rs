@@ -10,7 +10,6 @@
 //! ```
 
 pub mod confusable;
-pub mod database;
 pub mod devices;
 pub mod directory;
 pub mod facts;

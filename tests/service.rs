@@ -22,6 +22,8 @@ mod repeats;
 mod replicas;
 #[path = "service/rules.rs"]
 mod rules;
+#[path = "service/sick_servers.rs"]
+mod sick_servers;
 #[path = "service/signatures.rs"]
 mod signatures;
 #[path = "service/sources.rs"]

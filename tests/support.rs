@@ -7,6 +7,7 @@
 pub mod http;
 pub mod kafka;
 pub mod mosquitto;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod publisher;
 pub mod service;

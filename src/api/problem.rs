@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use super::database::LostSession;
+
 /// What can go wrong, in one closed list; `/docs` explains each under the anchor that `type` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -106,12 +108,15 @@ pub struct Problem {
     #[serde(skip)]
     #[schema(ignore)]
     kind: Kind,
+    #[serde(skip)]
+    #[schema(ignore)]
+    lost_session: bool,
 }
 
 impl Problem {
     pub fn new(kind: Kind) -> Self {
         let reference = format!("/docs#{}", kind.name());
-        Self { reference, title: kind.title(), status: kind.status().as_u16(), detail: None, kind }
+        Self { reference, title: kind.title(), status: kind.status().as_u16(), detail: None, kind, lost_session: false }
     }
 
     pub fn bad_request(detail: impl Into<String>) -> Self {
@@ -127,6 +132,15 @@ impl Problem {
         Self::new(Kind::Internal)
     }
 
+    /// The database session behind it must not be used again.
+    pub fn with_lost_session(self) -> Self {
+        Self { lost_session: true, ..self }
+    }
+
+    pub fn lost_session(&self) -> bool {
+        self.lost_session
+    }
+
     pub fn no_such(what: &str) -> Self {
         Self { detail: Some(format!("there is no such {what}")), ..Self::new(Kind::NotFound) }
     }
@@ -135,11 +149,15 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let unauthorized = self.kind == Kind::Unauthorized;
+        let lost_session = self.lost_session;
         let retry = matches!(self.kind, Kind::TooManyStreams | Kind::DatabaseUnavailable);
         let mut response = (self.kind.status(), Json(self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if lost_session {
+            response.extensions_mut().insert(LostSession);
         }
         if retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

@@ -13,6 +13,8 @@ pub enum Part {
     /// Connections to the MQTT broker.
     Broker,
     Database,
+    /// Whether the database server and this machine have the same time.
+    Clock,
     Kafka,
     /// Register, lists, zones, stations and devices.
     Lists,
@@ -24,6 +26,7 @@ impl Part {
         match self {
             Part::Broker => "broker",
             Part::Database => "database",
+            Part::Clock => "clock",
             Part::Kafka => "kafka",
             Part::Lists => "lists",
         }

@@ -24,8 +24,12 @@ pub fn start(pool: Pool, nudge: Arc<Notify>, stop: CancellationToken) -> (Tail, 
     let (sender, tail) = watch::channel(0);
     let follow = async move {
         let step = async || {
-            if let Ok(position) = newest(&pool).await {
-                sender.send_if_modified(|known| std::mem::replace(known, position) != position);
+            match newest(&pool).await {
+                Ok(position) => {
+                    sender.send_if_modified(|known| std::mem::replace(known, position) != position);
+                }
+                Err(problem) if problem.lost_session() => database::give_up_resting(&pool),
+                Err(_) => {}
             }
             // Either is as good; the nudge is only sooner.
             let _sooner = tokio::time::timeout(POLL, nudge.notified()).await;

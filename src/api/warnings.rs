@@ -212,7 +212,7 @@ fn problem(error: LedgerError) -> Problem {
         LedgerError::Refused(why) => Problem::bad_request(why.to_string()),
         LedgerError::Database(error) => error.into(),
         LedgerError::Corrupt => {
-            tracing::error!("a stored warning makes no sense");
+            tracing::error!("a stored warning is none that this program writes: the table was changed by hand");
             Problem::internal()
         }
     }

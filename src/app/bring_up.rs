@@ -34,7 +34,7 @@ pub(super) async fn bring_up_database(
                 return Ok(Some(flavour));
             }
             Err(BringUp::Patience(why)) => {
-                tracing::warn!(error = %why, "the database is away; trying again");
+                tracing::warn!(error = %why, "the database cannot be used yet; trying again");
                 board.set(Part::Database, Condition::Down, why);
             }
             Err(BringUp::Hopeless(error)) => return Err(error),
@@ -51,7 +51,11 @@ enum BringUp {
 }
 
 async fn bring_up_once(config: &Config, connector: &Connector) -> Result<Flavour, BringUp> {
-    let client = connector.open("migrate", |_| ()).await.map_err(|error| BringUp::Patience(error.to_string()))?;
+    let connected = connector.connect_for_long("migrate").await;
+    let client = connected.map_err(|error| match error.lasts() {
+        true => BringUp::Hopeless(error.into()),
+        false => BringUp::Patience(error.to_string()),
+    })?;
     let class = |error: migrate::MigrateError| match error.is_transient() {
         true => BringUp::Patience(error.to_string()),
         false => BringUp::Hopeless(error.into()),

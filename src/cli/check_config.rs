@@ -1,11 +1,12 @@
-//! `check-config`: every mistake at once, or what is in force and where it came from.
+//! `check-config`: every mistake at once, or what is in force and where it came from; and whether the database will do.
 
 use std::io::Write as _;
 
 use crate::{
-    cli::{ConfigArgs, Exit},
+    cli::{ConfigArgs, Exit, block_on},
     config,
     judge::RuleBook,
+    store::connect::Connector,
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -18,6 +19,9 @@ pub struct Args {
     /// Check only; print nothing when all is well
     #[arg(short, long)]
     pub quiet: bool,
+    /// Do not ask the database whether it can be used
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Prints to standard output; wrong configuration is an error with every mistake in it.
@@ -30,11 +34,30 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let effective = args.config.load_effective()?;
     // The tables are configuration that stands in files of its own; the service would not start with a wrong one.
     RuleBook::load(effective.config.judge.clone())?;
+    let connector = Connector::new(&effective.config.database)?;
     if !args.quiet {
         out.write_all(effective.to_toml().as_bytes())?;
     }
     out.flush()?;
+    if !args.offline {
+        ask(&connector, args.quiet)?;
+    }
     Ok(Exit::Ok)
+}
+
+/// Whether the database that is named can be used. One that is away now, or takes no writes now, is no mistake of the
+/// configuration: the service would wait for it.
+fn ask(connector: &Connector, quiet: bool) -> anyhow::Result<()> {
+    match block_on(async { Ok(connector.connect("check-config").await) })? {
+        Err(error) if error.lasts() => Err(error.into()),
+        Err(error) => {
+            if !quiet {
+                eprintln!("dieselwatch: not checked whether the database can be used: {error}");
+            }
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +67,7 @@ mod tests {
 
     fn check(set: &[(String, String)]) -> anyhow::Result<Exit> {
         let config = ConfigArgs { config: None, set: set.to_vec() };
-        run(&Args { config, default: false, quiet: true })
+        run(&Args { config, default: false, quiet: true, offline: true })
     }
 
     #[test]

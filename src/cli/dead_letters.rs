@@ -115,7 +115,7 @@ fn filter(conditions: &[String], replayed: bool) -> Result<Filter, UsageError> {
 
 async fn run_list(args: &List) -> anyhow::Result<Exit> {
     let filter = filter(&args.conditions, args.replayed)?;
-    let client = Connector::new(&args.config.load()?.database)?.connect("dead-letters").await?;
+    let client = Connector::new(&args.config.load()?.database)?.connect_to_read("dead-letters").await?;
     let letters = dead_letters::list(&client, &filter, 0, args.limit).await.map_err(explain)?;
     let mut out = std::io::stdout().lock();
     for letter in &letters {
@@ -133,7 +133,7 @@ async fn run_list(args: &List) -> anyhow::Result<Exit> {
 }
 
 async fn run_show(args: &Show) -> anyhow::Result<Exit> {
-    let client = Connector::new(&args.config.load()?.database)?.connect("dead-letters").await?;
+    let client = Connector::new(&args.config.load()?.database)?.connect_to_read("dead-letters").await?;
     let filter = Filter { id: Some(args.id), replayed: true, ..Filter::default() };
     let letters = dead_letters::list(&client, &filter, 0, 1).await.map_err(explain)?;
     let letter = letters.first().ok_or_else(|| UsageError(format!("there is no dead letter {}", args.id)))?;
@@ -213,7 +213,10 @@ async fn replay(
     };
     let mut batch = Batch::new(assembler.books());
     while let Err(missing) = assembler.add(&message, 0..usize::MAX, &mut batch) {
-        assembler.give_number(committer.client(), &missing).await?;
+        match assembler.give_number(committer.client(), &missing).await {
+            Err(error) if error.class() == Class::Poison => return Ok(Err(Reason::RefusedByStore)),
+            given => given?,
+        }
     }
     // A reading that is refused again is the letter that is there already; nothing is written for it.
     if let Some(again) = batch.dead_letters.first() {

@@ -95,7 +95,7 @@ fn default_folder() -> PathBuf {
 
 /// Makes the schema and imports the made-up register the way an operator would.
 async fn prepare(config: &Config, fleet: &Fleet, data: &Path) -> anyhow::Result<()> {
-    let client = Connector::new(&config.database)?.open("demo", |_| ()).await?;
+    let client = Connector::new(&config.database)?.connect_for_long("demo").await?;
     migrate::run(&client).await?;
     let folder = data.join("register");
     demo_files::write(fleet, &folder).with_context(|| format!("write {}", folder.display()))?;

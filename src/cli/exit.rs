@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{app::InternalError, config::Problems, judge::RuleBookError};
+use crate::{app::InternalError, config::Problems, judge::RuleBookError, store::connect::ConnectError};
 
 /// Exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Arguments that are well-formed and still make no sense, for instance a file that is not there.
+/// Arguments that are well-formed and still cannot be meant, for instance a file that is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
@@ -54,7 +54,9 @@ pub fn report(result: anyhow::Result<Exit>) -> Exit {
     if error.is::<InternalError>() {
         return Exit::Internal;
     }
-    let usage = error.is::<Problems>() || error.is::<UsageError>() || error.is::<RuleBookError>();
+    // A server that can never be used is named wrongly, or made wrongly, in the configuration.
+    let wrong_server = error.downcast_ref::<ConnectError>().is_some_and(ConnectError::lasts);
+    let usage = error.is::<Problems>() || error.is::<UsageError>() || error.is::<RuleBookError>() || wrong_server;
     if usage { Exit::Usage } else { Exit::Refused }
 }
 
@@ -69,6 +71,7 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
+    use crate::store::server::Unfit;
 
     #[test]
     fn each_kind_of_error_has_its_code() {
@@ -81,6 +84,9 @@ mod tests {
         assert_eq!(report(Err(anyhow::anyhow!("the database said no"))), Exit::Refused);
         let panic: anyhow::Error = InternalError::for_tests("a writer failed").into();
         assert_eq!(report(Err(panic)), Exit::Internal);
+        let server = |unfit: Unfit| Err(anyhow::Error::from(ConnectError::Unfit(unfit)).context("start the service"));
+        assert_eq!(report(server(Unfit::Encoding { found: "LATIN1".into() })), Exit::Usage);
+        assert_eq!(report(server(Unfit::ReadOnly)), Exit::Refused, "it may pass");
         let pipe = Err(io::Error::from(io::ErrorKind::BrokenPipe)).context("write the output");
         assert_eq!(report(pipe), Exit::Ok);
     }

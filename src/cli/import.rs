@@ -13,18 +13,16 @@ use tokio_postgres::Client;
 
 use super::progress::{self, Progress};
 use crate::{
-    config::Problems,
+    config::{self, Problems},
     mapping::{Mapping, MappingError},
-    vehicle::{
-        database::{Link, LinkError},
-        import::{
-            Dataset, ImportError, Refusals,
-            apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, Source},
-            encoding::Inspected,
-            offline::inspect_file,
-            rows::{DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow},
-            sheet::{Header, Reading, Sheet},
-        },
+    store::connect::{ConnectError, Connector},
+    vehicle::import::{
+        Dataset, ImportError, Refusals,
+        apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, Source},
+        encoding::Inspected,
+        offline::inspect_file,
+        rows::{DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow},
+        sheet::{Header, Reading, Sheet},
     },
     zone::Datum,
 };
@@ -39,9 +37,7 @@ pub enum CommandError {
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
     #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("reach the database")]
-    Connect(#[source] tokio_postgres::Error),
+    Database(#[from] ConnectError),
     #[error("import {path}")]
     Import { path: PathBuf, source: ImportError },
     #[error(transparent)]
@@ -58,10 +54,14 @@ impl CommandError {
     /// 2 for usage and configuration, 1 for work that failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            CommandError::Connect(_)
-            | CommandError::Import { .. }
-            | CommandError::RollBack { .. }
-            | CommandError::History(_) => 1,
+            CommandError::Database(error) => {
+                if error.lasts() {
+                    2
+                } else {
+                    1
+                }
+            }
+            CommandError::Import { .. } | CommandError::RollBack { .. } | CommandError::History(_) => 1,
             _ => 2,
         }
     }
@@ -83,13 +83,8 @@ pub async fn run(args: &Args) -> u8 {
 }
 
 async fn history(args: &Args, dataset: Option<&Dataset>) -> Result<(), CommandError> {
-    let (client, connection) = link(args)?.connect().await.map_err(CommandError::Connect)?;
-    let driver = tokio::spawn(connection);
-    let shown = history::show(&client, dataset).await;
-    drop(client);
-    // The connection ends because its client is gone.
-    let _ = driver.await;
-    shown.map_err(CommandError::History)
+    let client = connector(args)?.connect_to_read("import").await?;
+    history::show(&client, dataset).await.map_err(CommandError::History)
 }
 
 /// What is worth saying about a file besides its rows.
@@ -109,7 +104,7 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
     if let Some(file) = args.what.file().filter(|file| !file.is_file()) {
         return Err(CommandError::NotAFile(file.to_owned()));
     }
-    let link = link(args)?;
+    let connector = connector(args)?;
     let inspected = match args.what.file().map(ToOwned::to_owned) {
         None => None,
         Some(path) => {
@@ -118,9 +113,7 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
             Some(blocking(move || inspect_file(&file)).await.map_err(failed)?)
         }
     };
-    let (mut client, connection) = link.connect().await.map_err(CommandError::Connect)?;
-    // Its error comes out of the client's calls as well.
-    let driver = tokio::spawn(connection);
+    let mut client = connector.connect_for_long("import").await?;
     let by = args.by.clone().unwrap_or_else(user_name);
     let request = Request {
         dataset: args.what.dataset().unwrap_or(Dataset::Vehicles),
@@ -131,18 +124,14 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
         report: args.report.as_deref(),
         on_phase: progress::phases(inspected.as_ref().map_or(0, |inspected| inspected.lines)),
     };
-    let outcome = match (args.what.file(), inspected) {
+    match (args.what.file(), inspected) {
         (Some(path), Some(inspected)) => {
             let source = Source { path, inspected, mapping: args.mapping.as_deref() };
             let done = import_file(&mut client, &args.what, &request, &source, &reading).await;
             done.map_err(|source| CommandError::Import { path: path.to_owned(), source })
         }
         _ => roll_back(&mut client, &args.what, &request).await,
-    };
-    drop(client);
-    // The connection ends because its client is gone; how it ended no longer matters.
-    let _ = driver.await;
-    outcome
+    }
 }
 
 /// The mapping and the sheet, checked before anything is read.
@@ -266,13 +255,11 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| ImportError::ReaderGone)?
 }
 
-/// The address from the command line, or else that of the configuration.
-fn link(args: &Args) -> Result<Link, CommandError> {
+/// To the address from the command line, or else that of the configuration.
+fn connector(args: &Args) -> Result<Connector, CommandError> {
     let settings = args.config.load()?.database;
-    match &args.database {
-        Some(url) => Ok(Link::new(url, settings.password.as_ref(), settings.ca_file)?),
-        None => Ok(Link::of(&settings)?),
-    }
+    let url = args.database.clone().unwrap_or_else(|| settings.url.clone());
+    Ok(Connector::new(&config::Database { url, ..settings })?)
 }
 
 /// Who runs the command.

@@ -17,15 +17,14 @@ pub struct Args {
 /// Unlike `serve` this does not wait for a database that is away: it is a step of a deploy, which has its own patience.
 pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
-    let client = Connector::new(&config.database)?.connect("migrate").await?;
-    // Building an index or rewriting a table takes as long as it takes.
-    client.batch_execute("SET statement_timeout = 0").await?;
+    let connector = Connector::new(&config.database)?;
     if args.check {
+        let client = connector.connect_to_read("migrate").await?;
         let flavour = migrate::check(&client).await?;
         println!("the schema is up to date ({})", flavour.name());
         return Ok(Exit::Ok);
     }
-    let done = migrate::run(&client).await?;
+    let done = migrate::run(&connector.connect_for_long("migrate").await?).await?;
     match done.applied.as_slice() {
         [] => println!("nothing to do ({})", done.flavour.name()),
         numbers => {

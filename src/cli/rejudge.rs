@@ -55,9 +55,8 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     let book = RuleBook::load(config.judge.clone())?;
     let connector = Connector::new(&config.database)?;
-    let mut client = connector.connect("rejudge").await?;
     // Counting years of readings takes as long as it takes; the steps are short by their number of readings.
-    client.batch_execute("SET statement_timeout = 0").await?;
+    let mut client = connector.connect_for_long("rejudge").await?;
     let span = span(args, &client).await?;
     let assembler = app::assembler(&config, &connector).await?;
     let by = args.by.clone().unwrap_or_else(super::import::user_name);

@@ -42,7 +42,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let config = args.config.load()?;
     let book = RuleBook::load(config.judge.clone())?;
-    let mut client = Connector::new(&config.database)?.connect("vehicle").await?;
+    let mut client = Connector::new(&config.database)?.connect_to_read("vehicle").await?;
     let key = PlateKey::new(plate, colour);
     let standing = standing::look_up(&mut client, key, at, &book).await.context("look up the vehicle")?;
     let mut out = std::io::stdout().lock();

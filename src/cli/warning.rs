@@ -176,7 +176,7 @@ fn carry_out(act: Act, actor: Actor) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: List) -> anyhow::Result<Exit> {
-    let client = Connector::new(&args.config.load()?.database)?.connect("warning").await?;
+    let client = Connector::new(&args.config.load()?.database)?.connect_to_read("warning").await?;
     let now = Timestamp::now();
     let mut out = std::io::stdout().lock();
     for revision in ledger::list(&client, args.history).await? {

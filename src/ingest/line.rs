@@ -70,6 +70,8 @@ pub struct ConnectionStatus {
     pub since: Timestamp,
     /// Why the latest connection or attempt ended.
     pub last_error: Option<String>,
+    /// What the broker said it does not do, though it will do.
+    pub lacks: Vec<String>,
     /// Connections made after the first.
     pub reconnects: u64,
     /// Reconnects on which the broker no longer had our session: messages may be gone.
@@ -95,6 +97,7 @@ impl Line {
             epoch: gate.epoch(),
             since: Timestamp::now(),
             last_error: None,
+            lacks: Vec::new(),
             reconnects: 0,
             sessions_lost: 0,
         };

@@ -16,6 +16,7 @@
 //! the broker sends the refused messages again, in order. A receipt dropped unsettled takes the same road: only a new
 //! connection brings its message again.
 
+mod broker;
 mod greeting;
 mod intake;
 
@@ -112,6 +113,8 @@ struct Conversation {
     abandoned: bool,
     /// When the event loop last had the chance to ping.
     breath: Instant,
+    /// How often it must have it.
+    keep_alive: Duration,
 }
 
 impl Session {
@@ -204,6 +207,7 @@ impl Session {
             unsubscribed: 0,
             abandoned: false,
             breath: now,
+            keep_alive: self.options.keep_alive(),
         };
         loop {
             match self.next_event(&mut events, &mut talk).await {

@@ -15,13 +15,16 @@
 //!   from the database alone is thrown out by the broker when its successor connects with the same client id, after
 //!   which none of its acknowledgements counts. So a restart of the database costs no redelivery.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use tokio_postgres::{Client, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::Client;
+
+use crate::store::{
+    connect::{ConnectError, Connector},
+    error::describe,
+};
 
 /// Where client-id slots come from.
-#[derive(Debug)]
 pub enum Slots {
     /// These and no others, without a database; for tests and tools.
     Fixed(Vec<u16>),
@@ -29,11 +32,9 @@ pub enum Slots {
 }
 
 /// How slots are leased.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LeaseArgs {
-    pub database: tokio_postgres::Config,
-    /// Set: the connection to the database is encrypted.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub database: Connector,
     /// Names this process in the table; unique among those that run.
     pub holder: String,
     /// How long a slot stays ours without a sign of life; renewed three times in that.
@@ -44,9 +45,9 @@ pub struct LeaseArgs {
 
 impl LeaseArgs {
     /// A lease of 15 seconds, sessions emptied 10 seconds after it ran out.
-    pub fn new(database: tokio_postgres::Config, holder: impl Into<String>) -> Self {
+    pub fn new(database: Connector, holder: impl Into<String>) -> Self {
         let (lease, orphan_after) = (Duration::from_secs(15), Duration::from_secs(10));
-        Self { database, tls: None, holder: holder.into(), lease, orphan_after }
+        Self { database, holder: holder.into(), lease, orphan_after }
     }
 }
 
@@ -83,7 +84,9 @@ pub(super) struct Change {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LeaseError {
-    #[error("database")]
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
     #[error("no answer from the database within {} s", TICK_TIMEOUT.as_secs())]
     Timeout,
@@ -117,7 +120,7 @@ impl Leases {
     pub async fn tick(&mut self, acquire: bool) -> Result<Change, LeaseError> {
         let mut client = match self.client.take() {
             Some(client) if !client.is_closed() => client,
-            _ => within(connect(&self.args)).await?,
+            _ => within(self.args.database.connect("slots")).await?,
         };
         let change = within(self.transact(&mut client, acquire)).await?;
         // Not reached after an error or when dropped: the next tick begins with a new connection.
@@ -201,7 +204,7 @@ impl Leases {
     async fn give_up(&mut self, sql: &str, slots: Vec<i32>) -> Result<(), LeaseError> {
         let client = match self.client.take() {
             Some(client) if !client.is_closed() => client,
-            _ => within(connect(&self.args)).await?,
+            _ => within(self.args.database.connect("slots")).await?,
         };
         within(client.execute(sql, &[&self.prefix, &self.args.holder, &slots])).await?;
         self.client = Some(client);
@@ -229,22 +232,6 @@ async fn within<T, E: Into<LeaseError>>(work: impl Future<Output = Result<T, E>>
     match tokio::time::timeout(TICK_TIMEOUT, work).await {
         Ok(result) => result.map_err(Into::into),
         Err(_) => Err(LeaseError::Timeout),
-    }
-}
-
-/// A connection whose driving task ends with it.
-async fn connect(args: &LeaseArgs) -> Result<Client, tokio_postgres::Error> {
-    match &args.tls {
-        None => {
-            let (client, connection) = args.database.connect(NoTls).await?;
-            tokio::spawn(connection);
-            Ok(client)
-        }
-        Some(tls) => {
-            let (client, connection) = args.database.connect(MakeRustlsConnect::new((**tls).clone())).await?;
-            tokio::spawn(connection);
-            Ok(client)
-        }
     }
 }
 

@@ -108,17 +108,11 @@ impl Assembler {
         batch: &mut Batch,
     ) -> Result<usize, Missing> {
         let Some(source) = self.sources.get(message.source) else {
-            begin(message, self.sources.len(), &elements, batch);
             let refusal = Refusal::new(Reason::TopicUnknown, "no source has a filter for this topic");
-            self.put_aside_at(message, 0, message.payload.clone(), refusal, &elements, batch);
-            return Ok(1);
+            return Ok(self.put_aside_whole(message, refusal, &elements, batch));
         };
         let knowledge = self.knowledge.load();
-        let whole = |refusal, batch: &mut Batch| {
-            begin(message, message.source, &elements, batch);
-            self.put_aside_at(message, 0, message.payload.clone(), refusal, &elements, batch);
-            Ok(1)
-        };
+        let whole = |refusal, batch: &mut Batch| Ok(self.put_aside_whole(message, refusal, &elements, batch));
         if message.payload.len() > self.max_payload {
             let detail = format!("{} bytes are more than mqtt.max_payload_bytes", message.payload.len());
             return whole(Refusal::new(Reason::TooLarge, detail), batch);
@@ -211,6 +205,19 @@ impl Assembler {
             _ => message.payload.clone(),
         };
         self.put_aside_at(message, element, raw, refusal, &elements, batch);
+    }
+
+    /// Puts a message aside as one reading, with all its bytes; returns that number.
+    pub(super) fn put_aside_whole(
+        &self,
+        message: &Message,
+        refusal: Refusal,
+        elements: &Range<usize>,
+        batch: &mut Batch,
+    ) -> usize {
+        begin(message, message.source.min(self.sources.len()), elements, batch);
+        self.put_aside_at(message, 0, message.payload.clone(), refusal, elements, batch);
+        1
     }
 
     pub(super) fn put_aside_at(

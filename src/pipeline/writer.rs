@@ -1,7 +1,8 @@
 //! One writer: takes messages from the inbox, makes a batch of them, commits it, and only then settles the receipts.
 //!
 //! Several writers share the inbox. Whoever holds its lock fills a batch; the others commit meanwhile, so the next batch
-//! fills while one commits and no message waits behind a commit it is not part of.
+//! fills while one commits and no message waits behind a commit it is not part of. Nobody asks the database under that
+//! lock: one session that is stuck must not stop all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use crate::{
         connect::{Backoff, Connector},
         error::{Class, class_of, describe},
     },
-    telemetry::{Meters, meters::ErrorClass},
+    telemetry::Meters,
 };
 
 /// Messages taken from the inbox in one go; small, so that decoding them does not hold a runtime thread for long.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub meters: Arc<Meters>,
     /// Called after each commit: books, relay, evaluator.
     pub on_commit: Box<dyn Fn(Progress<'_>) + Send + Sync>,
+    /// Called with what is in the way of a commit, each time it is.
+    pub on_trouble: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// One commit, for those who count.
@@ -75,6 +78,32 @@ struct Filled {
     messages: Vec<Message>,
     receipts: Vec<Receipt>,
     batch: Batch,
+    /// Messages of stations and devices without a number, not in the batch yet; and the bytes of their payloads.
+    newcomers: Vec<(Message, Receipt)>,
+    newcomer_bytes: usize,
+}
+
+impl Filled {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            messages: Vec::with_capacity(shared.batch_readings),
+            receipts: Vec::with_capacity(shared.batch_readings),
+            batch: Batch::new(shared.sources.len()),
+            newcomers: Vec::new(),
+            newcomer_bytes: 0,
+        }
+    }
+
+    fn keep(&mut self, message: Message, receipt: Receipt) {
+        self.messages.push(message);
+        self.receipts.push(receipt);
+    }
+
+    /// Without a number its readings are not known; it has one at least.
+    fn is_full(&self, shared: &Shared) -> bool {
+        self.batch.readings() + self.newcomers.len() >= shared.batch_readings
+            || self.batch.size() + self.newcomer_bytes >= BATCH_BYTES
+    }
 }
 
 impl Writer {
@@ -99,8 +128,19 @@ impl Writer {
         self.shared.linger.max((self.took / 2).min(LONGEST_LINGER))
     }
 
-    /// Takes messages until the batch is full or its first message has waited for `linger`; `None` at the end.
+    /// A batch of what waits; `None` at the end.
     async fn fill(&mut self) -> Option<Filled> {
+        let mut filled = self.take().await?;
+        // The inbox is free for others while the database gives numbers.
+        for (message, receipt) in std::mem::take(&mut filled.newcomers) {
+            self.assemble(&message, 0..usize::MAX, &mut filled.batch).await?;
+            filled.keep(message, receipt);
+        }
+        Some(filled)
+    }
+
+    /// Takes messages, under the lock of the inbox, until the batch is full or its first message has waited for `linger`.
+    async fn take(&mut self) -> Option<Filled> {
         let shared = Arc::clone(&self.shared);
         let mut inbox = self.abandon.run_until_cancelled(shared.inbox.lock()).await?;
         let mut deliveries = Vec::with_capacity(TAKE);
@@ -108,22 +148,21 @@ impl Writer {
             return None;
         }
         let deadline = Instant::now() + self.linger();
-        let mut filled = Filled {
-            messages: Vec::with_capacity(shared.batch_readings),
-            receipts: Vec::with_capacity(shared.batch_readings),
-            batch: Batch::new(shared.sources.len()),
-        };
+        let mut filled = Filled::new(&shared);
         loop {
             let taken = deliveries.len();
             for delivery in deliveries.drain(..) {
                 let (message, receipt) = Message::of(delivery);
-                self.assemble(&message, 0..usize::MAX, &mut filled.batch).await?;
-                filled.messages.push(message);
-                filled.receipts.push(receipt);
+                match shared.assembler.add(&message, 0..usize::MAX, &mut filled.batch) {
+                    Ok(_) => filled.keep(message, receipt),
+                    Err(_missing) => {
+                        filled.newcomer_bytes += message.payload.len();
+                        filled.newcomers.push((message, receipt));
+                    }
+                }
             }
-            let full = filled.batch.readings() >= shared.batch_readings || filled.batch.size() >= BATCH_BYTES;
             let now = Instant::now();
-            if full || now >= deadline {
+            if filled.is_full(&shared) || now >= deadline {
                 return Some(filled);
             }
             if taken < TAKE {
@@ -150,29 +189,52 @@ impl Writer {
         loop {
             match shared.assembler.add(message, elements.clone(), batch) {
                 Ok(count) => return Some(count),
-                Err(missing) => self.give_number(&missing).await?,
+                Err(missing) => {
+                    if let Err(why) = self.give_number(&missing).await? {
+                        let refusal = Refusal::new(Reason::RefusedByStore, why);
+                        return Some(shared.assembler.put_aside_whole(message, refusal, &elements, batch));
+                    }
+                }
             }
         }
     }
 
-    async fn give_number(&mut self, missing: &Missing) -> Option<()> {
+    /// Asks for a number, whatever it takes; `Err` when the server will never take the identity, and why.
+    async fn give_number(&mut self, missing: &Missing) -> Option<Result<(), String>> {
         let mut backoff = backoff();
         loop {
             self.connected().await?;
             let Some(committer) = &self.committer else { continue };
-            match self.shared.assembler.give_number(committer.client(), missing).await {
-                Ok(()) => return Some(()),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "could not register a device; trying again"
-                    );
-                    if committer.is_closed() {
-                        self.committer = None;
-                    }
-                    self.abandon.run_until_cancelled(backoff.wait()).await?;
-                }
+            let asked = self.shared.assembler.give_number(committer.client(), missing);
+            let error = match self.abandon.run_until_cancelled(asked).await? {
+                Ok(()) => return Some(Ok(())),
+                Err(error) => error,
+            };
+            let (class, why) = (error.class(), error.describe());
+            self.failed(class, &why, "a number for a station or device");
+            if class == Class::Poison {
+                return Some(Err(why));
             }
+            self.abandon.run_until_cancelled(backoff.wait()).await?;
+        }
+    }
+
+    /// What follows from every failure, whichever statement it was: it is counted and told, and the session given up unless
+    /// it is sound. `what` was wanted.
+    fn failed(&mut self, class: Class, why: &str, what: &str) {
+        self.shared.meters.database_error(class.metric());
+        let writer = &self.name;
+        match class {
+            Class::Poison => tracing::warn!(writer, error = why, "the database does not take {what} as it is"),
+            Class::Away => tracing::warn!(writer, error = why, "lost the database over {what}; it is kept"),
+            Class::Again | Class::Duplicate => tracing::debug!(writer, error = why, "repeating {what}"),
+            Class::Operator => {
+                tracing::error!(writer, error = why, "the database refuses {what}; it is kept and tried again");
+            }
+        }
+        (self.shared.on_trouble)(why);
+        if !class.keeps_session() {
+            self.committer = None;
         }
     }
 
@@ -203,35 +265,21 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            let class = class_of(&error);
-            self.shared.meters.database_error(match class {
-                Class::Poison => ErrorClass::Poison,
-                Class::Operator => ErrorClass::Fatal,
-                Class::Away | Class::Again | Class::Duplicate => ErrorClass::Transient,
-            });
+            let (class, why) = (class_of(&error), describe(&error));
+            // A commit that was lost may have happened: the keys make the repeat safe.
+            self.failed(class, &why, "a batch");
             if is_too_much(&error) {
                 too_much += 1;
                 if patience == Patience::Some && too_much == TRIES_WHOLE {
-                    tracing::warn!(writer = self.name, error = %describe(&error), "a batch is too much for one transaction");
+                    tracing::warn!(writer = self.name, error = why, "a batch is too much for one transaction");
                     self.committer = None;
                     return Some(Tried::TooMuch);
                 }
             }
-            match class {
-                Class::Poison => return Some(Tried::Poisoned(describe(&error))),
-                Class::Away => {
-                    // The commit may or may not have happened: the keys make the repeat safe.
-                    tracing::warn!(writer = self.name, error = %describe(&error), "lost the database; the batch is kept");
-                    self.committer = None;
-                }
-                Class::Again | Class::Duplicate => {
-                    tracing::debug!(writer = self.name, error = %describe(&error), "repeating a batch");
-                    committer.expect_duplicates();
-                }
-                Class::Operator => {
-                    tracing::error!(writer = self.name, error = %describe(&error), "the database refuses a batch; it is kept and tried again");
-                    self.committer = None;
-                }
+            match (class, &mut self.committer) {
+                (Class::Poison, _) => return Some(Tried::Poisoned(why)),
+                (Class::Again | Class::Duplicate, Some(committer)) => committer.expect_duplicates(),
+                _ => {}
             }
             self.abandon.run_until_cancelled(backoff.wait()).await?;
         }

@@ -1,24 +1,43 @@
 //! Connections to PostgreSQL: parameters, TLS, session settings, and patience.
+//!
+//! There is one way to a session, and it asks the server what it is (`store::server`) before anybody uses it.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use rand::Rng;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::ExposeSecret;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{
+    AsyncMessage, Client, NoTls,
+    config::{SslMode, TargetSessionAttrs},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::error::describe;
+use super::{
+    error::describe,
+    server::{self, ExamineError, Need, Unfit},
+};
 use crate::config::Database;
 
-/// Longest statement of an HTTP request; a person has given up by then.
-const HTTP_STATEMENT: Duration = Duration::from_secs(15);
+/// Longest time for what a fresh session is asked; a pooler without a free session answers nothing for minutes.
+const ADMISSION: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("read database.url")]
+    #[error("the database's address is not of the form postgres://user@host:5432/name")]
     Url(#[source] tokio_postgres::Error),
-    #[error("database.url asks for TLS (sslmode=require), and database.ca_file is not set")]
+    #[error(
+        "the database's address asks for TLS (sslmode=require), and no authority is given to check the server by: set \
+         database.ca_file"
+    )]
     NoAuthority,
     #[error("read database.ca_file {path}: {cause}")]
     Authority { path: String, cause: String },
@@ -26,14 +45,44 @@ pub enum ConnectError {
     Connect(tokio_postgres::Error),
     #[error("set up the session: {}", describe(.0))]
     Session(tokio_postgres::Error),
+    #[error(
+        "the server took the connection and gave no answer within {} s; where a pooler is in between, give it more server \
+         connections",
+        ADMISSION.as_secs()
+    )]
+    NoAnswer,
+    #[error(transparent)]
+    Unfit(Unfit),
+}
+
+impl ConnectError {
+    /// Whether no waiting mends it: what is configured, or what the server is.
+    pub fn lasts(&self) -> bool {
+        match self {
+            ConnectError::Url(_) | ConnectError::NoAuthority | ConnectError::Authority { .. } => true,
+            ConnectError::Connect(_) | ConnectError::Session(_) | ConnectError::NoAnswer => false,
+            ConnectError::Unfit(unfit) => !unfit.passes(),
+        }
+    }
+}
+
+impl From<ExamineError> for ConnectError {
+    fn from(error: ExamineError) -> Self {
+        match error {
+            ExamineError::Unfit(unfit) => ConnectError::Unfit(unfit),
+            ExamineError::Statement(error) => ConnectError::Session(error),
+        }
+    }
 }
 
 /// How to reach the database; cheap to clone, one for the whole process.
 #[derive(Clone)]
 pub struct Connector {
-    config: tokio_postgres::Config,
+    pub(super) config: tokio_postgres::Config,
     tls: Option<Arc<rustls::ClientConfig>>,
     statement_timeout: Duration,
+    /// Two sessions at once were seen to be two; no longer known once a connection was lost.
+    isolated: Arc<AtomicBool>,
 }
 
 impl Connector {
@@ -46,61 +95,42 @@ impl Connector {
         config.connect_timeout(Duration::from_secs(5)).tcp_user_timeout(Duration::from_secs(20));
         config.keepalives_idle(Duration::from_secs(15));
         let tls = database.ca_file.as_deref().map(tls).transpose()?;
-        if tls.is_none() && config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
+        if tls.is_none() && config.get_ssl_mode() == SslMode::Require {
             return Err(ConnectError::NoAuthority);
         }
         if tls.is_some() {
-            config.ssl_mode(tokio_postgres::config::SslMode::Require);
+            config.ssl_mode(SslMode::Require);
         }
         let statement_timeout = Duration::from_secs(u64::from(database.statement_timeout_seconds));
-        Ok(Self { config, tls, statement_timeout })
+        Ok(Self { config, tls, statement_timeout, isolated: Arc::default() })
     }
 
-    /// Address, user and password, for those who connect in their own way.
-    pub fn config(&self) -> tokio_postgres::Config {
-        self.config.clone()
-    }
-
-    /// Set: connections are encrypted.
-    pub fn tls(&self) -> Option<Arc<rustls::ClientConfig>> {
-        self.tls.clone()
-    }
-
-    fn rustls(&self) -> Option<tokio_postgres_rustls::MakeRustlsConnect> {
+    pub(super) fn rustls(&self) -> Option<tokio_postgres_rustls::MakeRustlsConnect> {
         self.tls.as_ref().map(|tls| tokio_postgres_rustls::MakeRustlsConnect::new((**tls).clone()))
     }
 
-    /// The same server, for the pool of HTTP reads. Their statements are cut off by the server: somebody who goes away stops
-    /// waiting and not the statement, and a few long ones would keep everybody else out.
-    pub fn pool(&self, size: usize) -> deadpool_postgres::Pool {
-        let mut config = self.config.clone();
-        let own = config.get_options().unwrap_or_default().to_owned();
-        let limits = format!("-c statement_timeout={}ms -c lock_timeout=5s", HTTP_STATEMENT.as_millis());
-        config.options(format!("{limits} {own}").trim_end()).application_name("http");
-        let manager = match self.rustls() {
-            Some(tls) => deadpool_postgres::Manager::new(config, tls),
-            None => deadpool_postgres::Manager::new(config, NoTls),
-        };
-        let timeout = Some(Duration::from_secs(5));
-        deadpool_postgres::Pool::builder(manager)
-            .max_size(size)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .timeouts(deadpool_postgres::Timeouts { wait: timeout, create: timeout, recycle: timeout })
-            .build()
-            .expect("a runtime is given, which is all that building can miss")
+    /// Connects once, to write. `name` is shown in `pg_stat_activity`.
+    pub async fn connect(&self, name: &str) -> Result<Client, ConnectError> {
+        self.session(name, Need::Write, &self.limits(self.statement_timeout), |_| ()).await
     }
 
-    /// Connects once. `name` is shown in `pg_stat_activity`.
-    pub async fn connect(&self, name: &str) -> Result<Client, ConnectError> {
-        let client = self.open(name, |_| ()).await?;
-        // Server side limits, so that a stuck statement or an abandoned transaction cannot hold locks for ever.
-        let settings = format!(
+    /// Connects once, only to read: also while nothing can be written.
+    pub async fn connect_to_read(&self, name: &str) -> Result<Client, ConnectError> {
+        self.session(name, Need::Read, &self.limits(self.statement_timeout), |_| ()).await
+    }
+
+    /// Connects once for work that takes as long as it takes: an index, a whole register, years of readings.
+    pub async fn connect_for_long(&self, name: &str) -> Result<Client, ConnectError> {
+        self.session(name, Need::Write, "SET timezone = 'UTC';", |_| ()).await
+    }
+
+    /// Server side limits, so that a stuck statement or an abandoned transaction cannot hold locks for ever.
+    fn limits(&self, statement: Duration) -> String {
+        format!(
             "SET statement_timeout = '{}ms'; SET lock_timeout = '10s'; \
-             SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'",
-            self.statement_timeout.as_millis()
-        );
-        client.batch_execute(&settings).await.map_err(ConnectError::Session)?;
-        Ok(client)
+             SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC';",
+            statement.as_millis()
+        )
     }
 
     /// Connects for somebody whose every statement asks for a few keys among many rows, and sets plans that use the indexes:
@@ -108,30 +138,83 @@ impl Connector {
     /// that plan. Not for writers: a staging table can only be read whole, and beside that forbidden step the planner no longer
     /// sees what a join costs (ten times, on TimescaleDB).
     async fn connect_by_key(&self, name: &str) -> Result<Client, ConnectError> {
-        let client = self.connect(name).await?;
-        client.batch_execute("SET enable_seqscan = off").await.map_err(ConnectError::Session)?;
+        let settings = self.limits(self.statement_timeout) + " SET enable_seqscan = off;";
+        self.session(name, Need::Write, &settings, |_| ()).await
+    }
+
+    /// Connects with `on_message` called for notifications and notices, and dropped when the connection ends; limits are
+    /// the caller's to set.
+    pub async fn listen(
+        &self,
+        name: &str,
+        need: Need,
+        on_message: impl Fn(AsyncMessage) + Send + 'static,
+    ) -> Result<Client, ConnectError> {
+        self.session(name, need, "", on_message).await
+    }
+
+    /// The one way to a session.
+    async fn session(
+        &self,
+        name: &str,
+        need: Need,
+        settings: &str,
+        on_message: impl Fn(AsyncMessage) + Send + 'static,
+    ) -> Result<Client, ConnectError> {
+        let client = self.reach(name, need, on_message).await?;
+        let admitted = tokio::time::timeout(ADMISSION, self.admit(&client, need, settings)).await;
+        admitted.unwrap_or(Err(ConnectError::NoAnswer))?;
         Ok(client)
     }
 
-    /// Connects with `on_message` called for notifications and notices.
-    pub async fn open(
+    /// Asks a fresh session what it leads to, and sets it up. Where it is not known yet, a second one beside it shows whether
+    /// sessions are kept apart: a pooler that hands one server session to many gives it the first one's.
+    pub(super) async fn admit(&self, client: &Client, need: Need, settings: &str) -> Result<(), ConnectError> {
+        server::examine(client, need, settings).await?;
+        if !self.isolated.load(Relaxed) {
+            let beside = self.reach("dieselwatch", Need::Read, |_| ()).await?;
+            server::examine(&beside, Need::Read, "").await?;
+            self.isolated.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn reach(
         &self,
         name: &str,
+        need: Need,
         on_message: impl Fn(AsyncMessage) + Send + 'static,
     ) -> Result<Client, ConnectError> {
         let mut config = self.config.clone();
         config.application_name(name);
+        if need == Need::Write && config.get_hosts().len() > 1 {
+            // Of several, the one that takes writes.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         match self.rustls() {
             Some(tls) => {
                 let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
-                drive(connection, on_message);
+                self.drive(connection, on_message);
                 Ok(client)
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(ConnectError::Connect)?;
-                drive(connection, on_message);
+                self.drive(connection, on_message);
                 Ok(client)
             }
+        }
+    }
+
+    /// Asks the server to stop what this session does. A session that is only dropped in the middle of a commit stays on
+    /// the server until that commit ends.
+    pub async fn cancel(&self, client: &Client) {
+        let token = client.cancel_token();
+        let asked = match self.rustls() {
+            Some(tls) => token.cancel_query(tls).await,
+            None => token.cancel_query(NoTls).await,
+        };
+        if let Err(error) = asked {
+            tracing::debug!(error = %describe(&error), "a statement could not be cancelled");
         }
     }
 
@@ -147,6 +230,32 @@ impl Connector {
     pub async fn connect_by_key_patiently(&self, name: &str, cancel: &CancellationToken) -> Option<Client> {
         patiently(name, cancel, || self.connect_by_key(name)).await
     }
+
+    /// Polls a connection until it ends. Its error is the only place that names the cause of a loss.
+    fn drive<S, T>(
+        &self,
+        mut connection: tokio_postgres::Connection<S, T>,
+        on_message: impl Fn(AsyncMessage) + Send + 'static,
+    ) where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let isolated = Arc::clone(&self.isolated);
+        tokio::spawn(async move {
+            loop {
+                match std::future::poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(message)) => on_message(message),
+                    Some(Err(error)) => {
+                        // Whatever answers next may be another server, behind another pooler.
+                        isolated.store(false, Relaxed);
+                        tracing::warn!(error = %describe(&error), "a database connection ended");
+                        return;
+                    }
+                    None => return,
+                }
+            }
+        });
+    }
 }
 
 async fn patiently<Connecting>(
@@ -158,35 +267,24 @@ where
     Connecting: Future<Output = Result<Client, ConnectError>>,
 {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut told = None;
     loop {
         match cancel.run_until_cancelled(connect()).await? {
             Ok(client) => return Some(client),
             Err(error) => {
-                tracing::warn!(task = name, error = %error, "the database is away; trying again");
+                let text = error.to_string();
+                // Once for each trouble, not for each attempt.
+                if told.as_ref() != Some(&text) {
+                    match error.lasts() {
+                        true => tracing::error!(task = name, error = text, "the database cannot be used; trying again"),
+                        false => tracing::warn!(task = name, error = text, "no database session; trying again"),
+                    }
+                }
+                told = Some(text);
                 cancel.run_until_cancelled(backoff.wait()).await?;
             }
         }
     }
-}
-
-/// Polls a connection until it ends. Its error is the only place that names the cause of a loss.
-fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, on_message: impl Fn(AsyncMessage) + Send + 'static)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    tokio::spawn(async move {
-        loop {
-            match std::future::poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(message)) => on_message(message),
-                Some(Err(error)) => {
-                    tracing::warn!(error = %describe(&error), "a database connection ended");
-                    return;
-                }
-                None => return,
-            }
-        }
-    });
 }
 
 fn tls(ca_file: &Path) -> Result<Arc<rustls::ClientConfig>, ConnectError> {
@@ -234,5 +332,30 @@ impl Backoff {
     /// To be called after a success.
     pub fn reset(&mut self) {
         self.next = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn connector(url: &str, ca_file: Option<&Path>) -> Result<Connector, ConnectError> {
+        let settings = Config::built_in().expect("the default").database;
+        Connector::new(&Database { url: url.into(), ca_file: ca_file.map(Into::into), ..settings })
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        assert!(connector("postgres://dw@localhost:5432/dw", None).is_ok());
+        assert!(connector("host=/tmp/somewhere user=dw dbname=dw", None).is_ok());
+        assert!(matches!(connector("mysql://localhost", None), Err(ConnectError::Url(_))));
+        let nowhere = connector("postgres://dw@localhost/dw", Some(Path::new("/nonexistent.pem")));
+        assert!(matches!(nowhere, Err(ConnectError::Authority { .. })));
+        let asks = connector("postgres://dw@localhost/dw?sslmode=require", None);
+        assert!(matches!(asks, Err(ConnectError::NoAuthority)), "never in the clear without a word");
+        let empty = tempfile::NamedTempFile::new().expect("a file");
+        let nobody = connector("postgres://dw@localhost/dw", Some(empty.path()));
+        assert!(matches!(nobody, Err(ConnectError::Authority { cause, .. }) if cause == "no certificate in it"));
     }
 }

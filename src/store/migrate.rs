@@ -10,7 +10,10 @@
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, error::SqlState};
 
-use super::error::describe;
+use super::{
+    error::describe,
+    server::{self, Unfit},
+};
 
 /// The files in order; the number is the schema's version.
 const MIGRATIONS: &[(i32, &str, &str)] = &[
@@ -30,21 +33,16 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (14, "explained", include_str!("../../schemas/sql/0014_explained.sql")),
     (15, "bounds", include_str!("../../schemas/sql/0015_bounds.sql")),
     (16, "intercept", include_str!("../../schemas/sql/0016_intercept.sql")),
+    (20, "write probe", include_str!("../../schemas/sql/0020_write_probe.sql")),
 ];
-
-/// Below this, `ON CONFLICT DO NOTHING` on a compressed chunk stopped at the first conflict and lost the rest.
-const OLDEST_TIMESCALE: (u32, u32, u32) = (2, 18, 1);
 
 /// Key of the advisory lock that lets one migrator run at a time.
 const LOCK: i64 = 0x6477_5f6d_6967;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    #[error(
-        "TimescaleDB {found} is older than 2.18.1, which loses rows of a batch after the first duplicate in a compressed \
-         chunk (timescaledb issue 7672): upgrade the extension"
-    )]
-    TimescaleTooOld { found: String },
+    #[error(transparent)]
+    Server(#[from] Unfit),
     #[error("the database has schema version {found}, this program knows up to {known}: use a newer dieselwatch")]
     SchemaNewer { found: i32, known: i32 },
     #[error("migration {number} ({name}) was changed after it ran here: its checksum differs")]
@@ -62,11 +60,11 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
-    /// Whether waiting can help: the server is away or busy.
+    /// Whether waiting can help: the server is away, busy or read-only.
     pub fn is_transient(&self) -> bool {
         match self {
             MigrateError::Statement { cause, .. } | MigrateError::State(cause) => {
-                matches!(super::error::class_of(cause), super::error::Class::Away | super::error::Class::Again)
+                super::error::class_of(cause).passes()
             }
             _ => false,
         }
@@ -269,17 +267,9 @@ async fn flavour(client: &Client) -> Result<Flavour, MigrateError> {
             client.query_one("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'", &[]).await?.get(0)
         }
     };
-    if version_of(&version) < OLDEST_TIMESCALE {
-        return Err(MigrateError::TimescaleTooOld { found: version });
-    }
+    server::timescale_is_new_enough(&version)?;
     let licence = client.query_one("SELECT coalesce(current_setting('timescaledb.license', true), '')", &[]).await?;
     Ok(if licence.get::<_, &str>(0) == "apache" { Flavour::TimescaleApache } else { Flavour::Timescale })
-}
-
-/// `2.23.1-dev` is (2, 23, 1); a part that is no number counts as 0.
-fn version_of(text: &str) -> (u32, u32, u32) {
-    let mut parts = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -302,13 +292,5 @@ mod tests {
         assert_eq!(for_flavour(text, Flavour::Plain), "a\nd\n");
         assert_eq!(for_flavour(text, Flavour::TimescaleApache), "a\nb\nd\n");
         assert_eq!(for_flavour(text, Flavour::Timescale), "a\nb\nc\n");
-    }
-
-    #[test]
-    fn versions_compare_as_numbers() {
-        assert!(version_of("2.9.3") < OLDEST_TIMESCALE);
-        assert!(version_of("2.18.0") < OLDEST_TIMESCALE);
-        assert!(version_of("2.18.1") >= OLDEST_TIMESCALE);
-        assert!(version_of("2.23.1-dev") >= OLDEST_TIMESCALE);
     }
 }

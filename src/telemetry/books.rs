@@ -134,7 +134,7 @@ pub struct Levels {
     /// Payload bytes decoded and waiting for a writer.
     pub store_queue_bytes: Level,
     /// Age at its commit of the oldest message of the last batch, milliseconds; while nothing commits, how long messages have
-    /// been waiting.
+    /// been waiting, 0 for none.
     pub commit_lag_ms: Level,
     /// When the last batch was committed, milliseconds since 1970.
     pub committed_at_ms: Level,

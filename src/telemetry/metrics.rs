@@ -43,6 +43,7 @@ pub const ACK_SECONDS: &str = "dieselwatch_ack_seconds";
 pub const STORE_QUEUE_BYTES: &str = "dieselwatch_store_queue_bytes";
 pub const COMMIT_LAG_SECONDS: &str = "dieselwatch_commit_lag_seconds";
 pub const DATABASE_ERRORS: &str = "dieselwatch_database_errors_total";
+pub const DATABASE_CLOCK_OFFSET_SECONDS: &str = "dieselwatch_database_clock_offset_seconds";
 
 // Judgement and evaluation.
 pub const FINDINGS: &str = "dieselwatch_findings_total";
@@ -156,8 +157,9 @@ pub const TABLE: &[Metric] = &[
     histogram(BATCH_COMMIT_SECONDS, SECONDS, "Time from the start of a batch's transaction to its commit"),
     histogram(ACK_SECONDS, SECONDS, "Time from a message's arrival to its settlement"),
     gauge(STORE_QUEUE_BYTES, &[], "Payload bytes decoded and waiting for a writer"),
-    gauge(COMMIT_LAG_SECONDS, &[], "Age, at its commit, of the oldest message of the last batch; while nothing commits, how long messages wait"),
+    gauge(COMMIT_LAG_SECONDS, &[], "Age, at its commit, of the oldest message of the last batch; while nothing commits, how long messages wait, 0 for none"),
     counter(DATABASE_ERRORS, &["class"], "Failed database operations by what is done about them"),
+    gauge(DATABASE_CLOCK_OFFSET_SECONDS, &[], "How far the database server's clock is ahead of this machine's; negative: behind"),
     counter(FINDINGS, &["rule"], "Findings made, first time or again after a revocation"),
     counter(FINDINGS_REVOKED, &["rule"], "Findings withdrawn because the facts changed"),
     counter(RULES_UNDETERMINED, &["rule", "missing"], "Readings of machines that a rule could not decide, by the input that is missing"),

@@ -10,6 +10,7 @@ use super::devices::kind_name;
 use crate::{
     config::SourceKind,
     reading::{DeviceId, StationId},
+    store::error::{Class, class_of, describe},
 };
 
 /// Why there is no key.
@@ -22,6 +23,25 @@ pub enum DirectoryError {
     /// Somebody deletes identities while we make them; nothing in this service does.
     #[error("the identity vanished while it was made")]
     Vanished,
+}
+
+impl DirectoryError {
+    /// What should be done about it, by the one table of classes.
+    pub fn class(&self) -> Class {
+        match self {
+            DirectoryError::Database(error) => class_of(error),
+            DirectoryError::NotADevice => Class::Poison,
+            DirectoryError::Vanished => Class::Again,
+        }
+    }
+
+    /// One sentence with the cause.
+    pub fn describe(&self) -> String {
+        match self {
+            DirectoryError::Database(error) => format!("{self}: {}", describe(error)),
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// A newcomer made by another writer between our look and our insert is there at the second look.

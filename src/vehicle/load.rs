@@ -38,7 +38,7 @@ pub enum LoadError {
     #[error("read the register")]
     Database(#[from] tokio_postgres::Error),
     /// Only a hand in the database can bring this about; imports check every value.
-    #[error("the stored {what} makes no sense")]
+    #[error("the stored {what} is none that an import writes: the table was changed by hand")]
     Corrupt { what: &'static str },
     #[error("build the tables")]
     Build(#[from] tokio::task::JoinError),

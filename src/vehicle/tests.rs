@@ -13,7 +13,6 @@ use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    database::Link,
     directory::{get_or_create_device, get_or_create_station},
     facts::{EmissionStage, ListHit, MatchKind, Vehicle},
     import::{
@@ -28,8 +27,9 @@ use super::{
 };
 use crate::{
     cli,
-    config::{Protocol, SourceKind},
+    config::{self, Config, Protocol, SourceKind},
     reading::{DeviceId, Plate, PlateColor, PlateKey, StationId, Timestamp},
+    store::connect::Connector,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -289,9 +289,11 @@ async fn the_watch_hears_of_imports_and_finds_its_way_back() {
     let database = Database::migrated().await;
     let handle = KnowledgeHandle::default();
     let stop = CancellationToken::new();
-    let link = Link::new(&database.address(), None, None).expect("an address");
+    let settings = Config::built_in().expect("the default").database;
+    let settings = config::Database { url: database.address(), ..settings };
+    let connector = Connector::new(&settings).expect("an address");
     // The poll is out of reach, so that what is seen is seen by notification or after reconnecting.
-    let watching = tokio::spawn(watch::run(link, handle.clone(), Duration::from_secs(86_400), stop.clone()));
+    let watching = tokio::spawn(watch::run(connector, handle.clone(), Duration::from_secs(86_400), stop.clone()));
     let version = |of: &'static str| {
         let handle = handle.clone();
         async move { handle.load().versions().get(of).copied() }
@@ -299,7 +301,7 @@ async fn the_watch_hears_of_imports_and_finds_its_way_back() {
     let client = database.connect().await;
     let listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'
                      UNION SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-                     AND application_name = 'dieselwatch' AND query LIKE 'COMMIT%'";
+                     AND application_name = 'knowledge' AND query LIKE 'COMMIT%'";
     let pid: i32 =
         eventually("the watch listens", async || client.query_opt(listening, &[]).await.ok()?.map(|r| r.get(0))).await;
     import(&database, &["vehicles"], "vehicles_gbk.csv").await;

@@ -4,24 +4,28 @@
 //! nobody listens, the versions are also compared every so often, and after each reconnection. While the database is
 //! away the snapshot in memory keeps serving.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use rand::Rng as _;
 use tokio::{
-    sync::Notify,
+    sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    database::{Link, LinkConnection},
     import::LIST_PREFIX,
     knowledge::{KnowledgeHandle, Versions},
     load::{LoadError, load_changed},
 };
-use crate::telemetry::metrics as names;
+use crate::{
+    store::{
+        connect::{ConnectError, Connector},
+        server::Need,
+    },
+    telemetry::metrics as names,
+};
 
 /// The channel that imports notify; the payload is the dataset.
 pub const CHANNEL: &str = "dieselwatch_knowledge";
@@ -56,12 +60,12 @@ pub async fn refresh_once(client: &mut Client, handle: &KnowledgeHandle) -> Resu
 }
 
 /// Runs until `stop`: connects, listens, refreshes on notification and every `poll`; connects again with back-off.
-pub async fn run(link: Link, handle: KnowledgeHandle, poll: Duration, stop: CancellationToken) {
+pub async fn run(connector: Connector, handle: KnowledgeHandle, poll: Duration, stop: CancellationToken) {
     let mut wait = BACKOFF_MIN;
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
-            outcome = session(&link, &handle, poll, &mut wait) => outcome,
+            outcome = session(&connector, &handle, poll, &mut wait) => outcome,
         };
         metrics::counter!(names::KNOWLEDGE_FAILURES).increment(1);
         let Err(error) = outcome;
@@ -78,46 +82,46 @@ pub async fn run(link: Link, handle: KnowledgeHandle, poll: Duration, stop: Canc
     }
 }
 
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("listen for imports")]
+    Listen(#[from] tokio_postgres::Error),
+    #[error("the connection ended")]
+    Ended,
+}
+
 /// One connection's life; ends with the error that ended it. A refresh that succeeds resets the back-off.
 async fn session(
-    link: &Link,
+    connector: &Connector,
     handle: &KnowledgeHandle,
     poll: Duration,
     wait: &mut Duration,
-) -> Result<std::convert::Infallible, LoadError> {
-    let (mut client, connection) = link.connect().await?;
-    let notified = Arc::new(Notify::new());
-    let driver = drive(connection, notified.clone());
-    let work = async {
-        // Listening first: an import that commits before the first refresh is seen by it, one after it is notified.
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        let mut tick = tokio::time::interval(poll);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {}
-                () = notified.notified() => {}
-            }
-            refresh_once(&mut client, handle).await?;
-            *wait = BACKOFF_MIN;
+) -> Result<std::convert::Infallible, Lost> {
+    // One is enough: a notification says that there is something, not how much.
+    let (notify, mut notified) = mpsc::channel(1);
+    let on_message = move |message| {
+        if let AsyncMessage::Notification(_) = message {
+            // Full: the one in there says the same.
+            let _ = notify.try_send(());
         }
     };
-    tokio::select! {
-        result = work => result,
-        error = driver => Err(error.into()),
-    }
-}
-
-/// Drives the connection; notifications become one permit, however many there are.
-async fn drive(mut connection: LinkConnection, notified: Arc<Notify>) -> tokio_postgres::Error {
-    let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
+    // It only reads, and goes on while nothing can be written.
+    let mut client = connector.listen("knowledge", Need::Read, on_message).await?;
+    // Listening first: an import that commits before the first refresh is seen by it, one after it is notified.
+    client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+    let mut tick = tokio::time::interval(poll);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match messages.next().await {
-            Some(Ok(AsyncMessage::Notification(_))) => notified.notify_one(),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return error,
-            // The server closed the stream without an error; whoever waits for an answer is told by the client.
-            None => std::future::pending().await,
+        tokio::select! {
+            _ = tick.tick() => {}
+            heard = notified.recv() => heard.ok_or(Lost::Ended)?,
         }
+        refresh_once(&mut client, handle).await?;
+        *wait = BACKOFF_MIN;
     }
 }

@@ -150,7 +150,7 @@ pub enum LedgerError {
     #[error("change the warnings")]
     Database(#[from] tokio_postgres::Error),
     /// Only a hand in the database can bring this about.
-    #[error("a stored warning makes no sense")]
+    #[error("a stored warning is none that this program writes: the table was changed by hand")]
     Corrupt,
 }
 

@@ -114,6 +114,11 @@ impl Watcher {
             return self.board.clone();
         }
         let answer = tokio::time::timeout(patience, self.read(pool)).await;
+        if let Ok(Err(problem)) = &answer
+            && problem.lost_session()
+        {
+            database::give_up_resting(pool);
+        }
         self.board = match answer {
             Ok(Ok(board)) => Arc::new(board),
             Ok(Err(_)) | Err(_) => Arc::new(Board { database_answers: false, ..(*self.board).clone() }),

@@ -24,7 +24,7 @@ use crate::{
     reading::Timestamp,
     store::{
         connect::{Backoff, Connector},
-        error::describe,
+        error::{class_of, describe},
     },
     telemetry::metrics as names,
 };
@@ -64,7 +64,8 @@ pub async fn run(connector: Connector, rule: Rule, on_tasks: impl Fn(), cancel: 
                 return;
             }
         };
-        tracing::warn!(error = %describe(&failed), "a sweep of sightings was interrupted; trying again");
+        let class = class_of(&failed);
+        tracing::warn!(?class, error = %describe(&failed), "a sweep of sightings was interrupted; trying again");
         if cancel.run_until_cancelled(backoff.wait()).await.is_none() {
             return;
         }

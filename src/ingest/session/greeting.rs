@@ -6,7 +6,7 @@ use rumqttc::v5::mqttbytes::{
 };
 use tokio::time::Instant;
 
-use super::{Conversation, Ended, Farewell, Outcome, Session};
+use super::{Conversation, Ended, Farewell, Outcome, Session, broker};
 use crate::{
     ingest::{
         line::{Activity, Order},
@@ -19,6 +19,15 @@ use crate::{
 impl Session {
     pub(super) fn connected(&mut self, ack: &ConnAck, talk: &mut Conversation) -> Option<Outcome> {
         let slot = self.line.slot;
+        let said = ack.properties.as_ref();
+        let lacks = match said.map_or(Ok(Vec::new()), |said| broker::judge(said, &self.shared.config)) {
+            Ok(lacks) => lacks,
+            Err(why) => return Some(Outcome::Failed(why)),
+        };
+        for lack in lacks.iter().filter(|lack| !self.line.status().lacks.contains(lack)) {
+            tracing::warn!(slot, "{lack}");
+        }
+        talk.keep_alive = broker::keep_alive(said, self.options.keep_alive());
         let again = std::mem::replace(&mut self.known, true);
         let lost = again && !ack.session_present;
         if lost {
@@ -40,6 +49,7 @@ impl Session {
         tracing::info!(slot, session_present = ack.session_present, retiring, "mqtt connection is up");
         self.line.show(|status| {
             status.connected = true;
+            status.lacks = lacks;
             status.since = Timestamp::now();
             status.activity = if retiring { Activity::Retiring } else { Activity::Subscribing };
             status.reconnects += u64::from(again);

@@ -53,7 +53,7 @@ impl Session {
         {
             return Some(place);
         }
-        let patience = talk.breath + self.options.keep_alive() / 4;
+        let patience = talk.breath + talk.keep_alive / 4;
         // The place first: dropped half-way it gives itself back, while the budget is taken only at the very end.
         let room = async {
             let place = deliveries.reserve().await.ok()?;

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::support::*;
-use crate::ingest::{Activity, LeaseArgs, Slots};
+use crate::{
+    config::{Config, Database},
+    ingest::{Activity, LeaseArgs, Slots},
+    store::connect::Connector,
+};
 
 /// A private cluster on a socket in a scratch folder, as a user that is not root.
 struct Postgres {
@@ -42,7 +46,7 @@ impl Postgres {
         let data = dir.path().join("data");
         let made = command("initdb")
             .current_dir(dir.path())
-            .args(["-U", "test", "-A", "trust", "-N", "-D"])
+            .args(["-U", "test", "-A", "trust", "-N", "-E", "UTF8", "--locale=C", "-D"])
             .arg(&data)
             .status();
         assert!(made.expect("initdb is installed").success());
@@ -69,6 +73,12 @@ impl Postgres {
         config
     }
 
+    fn connector(&self) -> Connector {
+        let url = format!("host={} user=test dbname=postgres", self.dir.path().display());
+        let settings = Config::built_in().expect("the default").database;
+        Connector::new(&Database { url, ..settings }).expect("an address")
+    }
+
     async fn client(&self) -> tokio_postgres::Client {
         let (client, connection) = self.config().connect(tokio_postgres::NoTls).await.expect("connect");
         tokio::spawn(connection);
@@ -86,7 +96,7 @@ impl Drop for Postgres {
 
 fn leased(server: &Postgres, holder: &str) -> Slots {
     let (lease, orphan_after) = (Duration::from_millis(900), Duration::from_millis(600));
-    Slots::Leased(Box::new(LeaseArgs { lease, orphan_after, ..LeaseArgs::new(server.config(), holder) }))
+    Slots::Leased(Box::new(LeaseArgs { lease, orphan_after, ..LeaseArgs::new(server.connector(), holder) }))
 }
 
 fn slots(service: &Service) -> Vec<u16> {
