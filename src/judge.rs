@@ -38,7 +38,7 @@ pub use limits::Limits;
 pub use nonroad::{nonroad, smoke};
 pub use pollutant::Pollutant;
 pub use remote_sensing::{passage, passage_amid};
-pub use review::{REGISTER_CONTRADICTORY, REGISTERED_AFTER_PASSAGE};
+pub use review::{PLATE_FOLDED, REGISTER_CONTRADICTORY, REGISTERED_AFTER_PASSAGE};
 pub use rules::{RETROFIT_RULE, Rules};
 pub use schemas::schemas;
 pub use terminal::terminal;
@@ -61,6 +61,12 @@ pub enum TableError {
     Read { table: &'static str, path: PathBuf, source: std::io::Error },
     #[error("the table of {table} {} is wrong: {problems}", .path.display())]
     Wrong { table: &'static str, path: PathBuf, problems: limits::LimitsErrors },
+    #[error(
+        "two tables disagree on the list {}: R2 of the rules means stage {} and older by it, its [[bar]] in the limits \
+         stage {}; correct max_stage_of of R2 or max_stage of the bar",
+        .0.list, .0.by_rule, .0.by_bar
+    )]
+    Disagree(rules::Disagreement),
 }
 
 /// Why there is no rule book: every table that is none, each mistake with file and line. A mistake of configuration.
@@ -87,7 +93,10 @@ impl RuleBook {
         let terminal_file = settings.terminal_file.as_deref();
         let terminal = table("terminal alarms", terminal_file, terminal_table::BUILT_IN, TerminalTable::parse);
         match (limits, rules, terminal) {
-            (Ok(limits), Ok(rules), Ok(terminal)) => Ok(Self { limits, rules, settings, terminal }),
+            (Ok(limits), Ok(rules), Ok(terminal)) => match rules.disagreement(limits.bars()) {
+                None => Ok(Self { limits, rules, settings, terminal }),
+                Some(disagreement) => Err(RuleBookError(vec![TableError::Disagree(disagreement)])),
+            },
             (limits, rules, terminal) => {
                 let wrong = [limits.err(), rules.err(), terminal.err()];
                 Err(RuleBookError(wrong.into_iter().flatten().collect()))

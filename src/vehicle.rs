@@ -9,11 +9,12 @@
 //! import (CSV, GeoJSON) -> database, one version -> NOTIFY -> watch -> load -> knowledge -> match_vehicle
 //! ```
 
+pub mod carrier;
 pub mod confusable;
 pub mod devices;
 pub mod directory;
 pub mod facts;
-mod fuel;
+pub mod fuel;
 pub mod import;
 pub mod knowledge;
 pub mod lists;

@@ -92,6 +92,9 @@ pub struct Explained {
     /// In words of a closed set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// The plate as the camera read it, with `O` or `I`, which no plate has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plate_as_read: Option<String>,
     /// Number of a vehicle rule that could not be decided, and the input that is missing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rules_undetermined: BTreeMap<String, String>,

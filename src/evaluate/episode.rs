@@ -17,6 +17,8 @@
 //!   that names a day and no time may speak of any moment of that day in China, and a doubt about the order accuses nobody:
 //!   it resets between two tests wherever the day meets the time between them, so that no test of that day counts with one
 //!   before or after it. An episode names the last recheck before it and the first one after it.
+//! - **A plate that went to another vehicle** between two tests ends the series as well: they are tests of two vehicles
+//!   ([`crate::vehicle::carrier`]). A reading of which it is not sure whose it is holds its passage together and is no test.
 //! - **Within the months of the rule** is counted in calendar days in China from the first test of the N: 31 August plus
 //!   six months is the last day of February, that day included.
 //! - **An episode** begins when N consecutive tests are over within the months; the N-th is the test that convicted and
@@ -29,13 +31,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::Months;
 use serde_json::{Value, json};
 
 use crate::{
     finding::{Finding, Review, Subject, finding_id},
     judge::{Outcome, Pollutant, RuleBook, SCREENING_ONLY, Verdict, document::exact},
-    reading::{PlateKey, Timestamp},
+    reading::{PlateKey, Timestamp, calendar::after_months},
+    vehicle::carrier::Carrier,
 };
 
 pub const CONSECUTIVE_RULE: &str = "HJ845.consecutive";
@@ -76,9 +78,11 @@ impl Recheck<'_> {
         if self.whole_day { self.at.start_of_china_day() } else { self.at }
     }
 
-    /// Whether it may lie between two tests; one at the very moment of a test counts as behind it.
+    /// Whether it may lie between two tests; one at the very moment of a test counts as behind it, and of a whole day that
+    /// has a test on it no moment is known to be.
     fn may_lie_between(&self, earlier: Timestamp, later: Timestamp) -> bool {
-        self.earliest() < later && self.at >= earlier
+        let begins_before = self.earliest() < later || (self.whole_day && self.earliest() == later);
+        begins_before && self.at >= earlier
     }
 }
 
@@ -93,6 +97,8 @@ pub struct Reading<'a> {
     /// Findings about this reading wait for a person, and so does an episode that lists it. That its limits only screen is told
     /// by the tests themselves.
     pub needs_review: bool,
+    /// Who carried the plate.
+    pub carrier: Carrier,
 }
 
 /// Consecutive tests over the limit of one pollutant, in the order of time.
@@ -192,7 +198,10 @@ pub fn history<'a>(readings: &[Reading<'a>], rechecks: &[Recheck<'a>], rule: Rul
         // A passage's first test of this pollutant may be later than its first reading.
         tests.sort_by(in_time);
         let joined = |a: &Reading<'_>, b: &Reading<'_>| {
-            is_over(a, pollutant) && is_over(b, pollutant) && !is_reset(&rechecks, a.passed_at, b.passed_at)
+            is_over(a, pollutant)
+                && is_over(b, pollutant)
+                && !is_reset(&rechecks, a.passed_at, b.passed_at)
+                && !Carrier::changed((a.carrier, a.passed_at), (b.carrier, b.passed_at))
         };
         for series in tests.chunk_by(joined) {
             if series.first().is_some_and(|first| is_over(first, pollutant)) {
@@ -243,7 +252,7 @@ fn in_time(a: &Reading<'_>, b: &Reading<'_>) -> std::cmp::Ordering {
     };
     (a.passed_at, a.station, a.record)
         .cmp(&(b.passed_at, b.station, b.record))
-        .then_with(|| (content(a), a.needs_review).cmp(&(content(b), b.needs_review)))
+        .then_with(|| (content(a), a.needs_review, a.carrier).cmp(&(content(b), b.needs_review, b.carrier)))
 }
 
 fn passages<'a>(readings: &[Reading<'a>], nearer_than_micros: i64) -> Vec<Vec<Reading<'a>>> {
@@ -284,7 +293,7 @@ fn series_episodes<'a>(series: &[Reading<'a>], pollutant: Pollutant, rule: Rule,
 
 /// Whether `last` is not after the day `months` calendar months after the day of `first`, both in China.
 fn within_months(first: Timestamp, last: Timestamp, months: u32) -> bool {
-    first.china_day().checked_add_months(Months::new(months)).is_none_or(|end| last.china_day() <= end)
+    after_months(first.china_day(), months).is_none_or(|end| last.china_day() <= end)
 }
 
 /// The finding of one episode of a vehicle's history; `None` for an episode without readings, which [`history`] never makes.

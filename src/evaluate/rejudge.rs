@@ -189,8 +189,8 @@ impl Rejudge<'_> {
         for (reading, register) in stored.iter().zip(registered) {
             let before = Before { live: reading.live, register };
             match self.again(transaction, reading, &before).await? {
-                Again::Judged { verdict, outcomes, explained, findings } => {
-                    judged.push((Verdict { reading, verdict, outcomes, explained }, findings));
+                Again::Judged { verdict, outcomes, carrier, explained, findings } => {
+                    judged.push((Verdict { reading, verdict, outcomes, carrier, explained }, findings));
                 }
                 Again::Left(why) => *step.left.entry(why).or_default() += 1,
             }
@@ -198,16 +198,19 @@ impl Rejudge<'_> {
         let mut of_readings = existing(transaction, keys, &judged).await?;
         let (mut verdicts, mut all) = (Vec::new(), change::Compared::default());
         let mut changed: Vec<(i64, Timestamp)> = Vec::new();
+        let mut carriers: Vec<(&Stored, Option<i64>)> = Vec::new();
         for (judged, findings) in judged {
             let reading = judged.reading;
             let differs = (judged.verdict, judged.outcomes) != (reading.verdict, reading.outcomes);
+            let is_anothers = judged.carrier != reading.carrier;
+            carriers.extend(is_anothers.then_some((reading, judged.carrier)));
             if differs {
                 *step.verdicts.entry((reading.verdict, judged.verdict)).or_default() += 1;
                 verdicts.push(judged);
             }
             let of_reading = of_readings.remove(&reading.natural_key()).unwrap_or_default();
             let compared = change::compare(findings, of_reading, &self.why(run));
-            if differs || !compared.changes.is_empty() {
+            if differs || is_anothers || !compared.changes.is_empty() {
                 changed.push((reading.plate_key, reading.passed_at));
             }
             all.changes.extend(compared.changes);
@@ -215,6 +218,7 @@ impl Rejudge<'_> {
             all.gone.extend(compared.gone);
         }
         readings::set_verdicts(transaction, run, &verdicts).await?;
+        readings::set_carriers(transaction, &carriers).await?;
         step.events += reconcile::apply(transaction, &mut Prepared::default(), &all.changes).await?;
         readings::mark(transaction, run, &all).await?;
         step.changes.extend(all.changes.iter().map(Told::of));

@@ -26,6 +26,7 @@ use crate::{
     pipeline::passage::{outcome_of, reading_name},
     reading::{PlateKey, Timestamp},
     store::prepared::Prepared,
+    vehicle::carrier::{Carrier, NOT_SURE},
 };
 
 /// Where the wide row of a reading lies.
@@ -41,6 +42,8 @@ struct Stored {
     record_id: String,
     outcomes: i16,
     place: Place,
+    /// Who carried the plate; see `vehicle::carrier`.
+    carrier: Option<i64>,
 }
 
 /// Compares the findings of each vehicle with what its history says.
@@ -94,7 +97,8 @@ async fn load(
     let rows = prepared
         .query(
             transaction,
-            "SELECT k.plate_key, s.station_id, k.record_id, k.outcomes, k.station, k.passed_at \
+            "SELECT k.plate_key, s.station_id, k.record_id, k.outcomes, k.station, k.passed_at, \
+               k.carrier \
              FROM passage_key k JOIN stations s ON s.id = k.station \
              WHERE k.plate_key = ANY($1) AND k.passed_at > now() - INTERVAL '732 days'",
             &[&plate_keys],
@@ -106,6 +110,7 @@ async fn load(
         record_id: row.get(2),
         outcomes: row.get(3),
         place: Place { station: row.get(4), passed_at: row.get(5) },
+        carrier: row.get(6),
     };
     for row in &rows {
         by_vehicle.entry(row.get(0)).or_default().push(stored(row));
@@ -144,7 +149,11 @@ fn decide(key: PlateKey, facts: &[Stored], passed: &[Passed], existing: &[Existi
                 station: &fact.station_id,
                 record: &fact.record_id,
                 passed_at: fact.place.passed_at,
-                tested: Pollutant::ALL.map(|pollutant| tested(fact.outcomes, pollutant, finding)),
+                tested: match fact.carrier {
+                    Some(NOT_SURE) => [Tested::No; Pollutant::COUNT],
+                    _ => Pollutant::ALL.map(|pollutant| tested(fact.outcomes, pollutant, finding)),
+                },
+                carrier: Carrier::from_i64(fact.carrier),
                 needs_review: finding.is_some_and(|finding| is_doubtful(&finding.review)),
             }
         })

@@ -13,6 +13,7 @@ pub struct StationFacts {
     /// Slope of the road at a fixed station, degrees, uphill positive.
     pub slope_deg: Option<f32>,
     pub calibrated_at: Option<Timestamp>,
+    /// First instant at which the certificate no longer holds.
     pub certificate_until: Option<Timestamp>,
 }
 
@@ -94,7 +95,11 @@ impl ConditionKey {
                     .max()
                     .map(|at| days_between(at, passage.passed_at))
             }
-            Self::CertificateDaysLeft => station?.certificate_until.map(|until| days_between(passage.passed_at, until)),
+            // To the last moment at which it holds: at the end itself nothing is left.
+            Self::CertificateDaysLeft => {
+                let last = |until: Timestamp| Timestamp::from_micros(until.micros().saturating_sub(1));
+                station?.certificate_until.map(|until| days_between(passage.passed_at, last(until)))
+            }
         }
     }
 }

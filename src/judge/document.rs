@@ -6,10 +6,9 @@ use serde::Serialize;
 use super::{
     RuleBook,
     condition::Unmet,
-    doubt::{CandidateDocument, SuspicionDocument},
+    doubt::SuspicionDocument,
     findings::NOTICE_ONLY,
     limits::Confidence,
-    origin::is_local,
     pollutant::Pollutant,
     rules::Action,
     verdict::{Judgement, Outcome, PollutantVerdict},
@@ -21,10 +20,15 @@ use crate::{
         passage::{Passage, PlateReading},
     },
     vehicle::{
-        facts::{Fuel, ListHit, MatchKind, VehicleMatch},
+        facts::{ListHit, VehicleMatch},
         surroundings::Surroundings,
     },
 };
+
+mod vehicle;
+
+pub(super) use vehicle::labels;
+pub use vehicle::{FuelName, MatchName, VehicleDocument};
 
 /// One verdict with everything that explains it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -32,6 +36,9 @@ pub struct VerdictDocument {
     pub record_id: String,
     /// `null` when unread.
     pub plate: Option<String>,
+    /// The plate as the camera read it, with `O` or `I`, which no plate has: `plate` has 0 and 1 in their places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plate_as_read: Option<String>,
     #[schemars(with = "crate::reading::PlateColor")]
     pub plate_color: crate::reading::PlateColor,
     pub verdict: Outcome,
@@ -168,64 +175,6 @@ pub struct PollutantDocument {
     pub screening: bool,
 }
 
-/// What the register and the lists said of the vehicle.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct VehicleDocument {
-    #[serde(rename = "match")]
-    pub kind: MatchName,
-    /// 0..=6, 99 for zero emission, `null` when not registered.
-    pub emission_stage: Option<u8>,
-    /// Where none is registered: what the date of registration suggests. It decides nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub emission_stage_inferred: Option<u8>,
-    pub fuel: Option<FuelName>,
-    /// Lists with their versions, such as `retire_n3@v12`.
-    pub lists: Vec<String>,
-    /// Whether it is of this place, by the register or else by its plate; `null` where neither tells.
-    pub local: Option<bool>,
-    /// Listed vehicles whose plate the camera may have misread, the likeliest first. None of them is accused.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default)]
-    pub candidates: Vec<CandidateDocument>,
-}
-
-/// How the vehicle was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MatchName {
-    Exact,
-    /// One confusable character away from listed vehicles; never enforced without a person.
-    Suspected,
-    None,
-}
-
-/// Registered fuel, reduced to what rules ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FuelName {
-    Petrol,
-    Diesel,
-    Gas,
-    Electric,
-    Hybrid,
-    Other,
-    Unknown,
-}
-
-impl From<Fuel> for FuelName {
-    fn from(fuel: Fuel) -> Self {
-        match fuel {
-            Fuel::Petrol => Self::Petrol,
-            Fuel::Diesel => Self::Diesel,
-            Fuel::Gas => Self::Gas,
-            Fuel::Electric => Self::Electric,
-            Fuel::Hybrid => Self::Hybrid,
-            Fuel::Other => Self::Other,
-            Fuel::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// A condition of measurement that was not met.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ConditionDocument {
@@ -258,6 +207,10 @@ pub struct EpisodeDocument {
     pub to: Timestamp,
     /// The reading that completed the number of tests the rule asks for.
     pub convicted_by: String,
+    /// Why a person must look at this series in particular.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub needs_review: Vec<&'static str>,
 }
 
 /// The `f64` that prints as the `f32` does: 41.2 instead of 41.20000076293945, also through a `serde_json::Value`, which
@@ -304,25 +257,11 @@ pub(super) fn of_verdict(
             PlateReading::Unread => None,
             PlateReading::Read(plate) => Some(plate.to_string()),
         },
+        plate_as_read: passage.plate_as_read.map(|spelling| spelling.to_string()),
         plate_color: passage.plate_color,
         verdict: verdict.outcome,
         pollutants: verdict.pollutants.iter().map(|each| pollutant(each, book)).collect(),
-        vehicle: VehicleDocument {
-            kind: match matched.kind {
-                MatchKind::Exact => MatchName::Exact,
-                MatchKind::Suspected(_) => MatchName::Suspected,
-                MatchKind::None => MatchName::None,
-            },
-            emission_stage: matched.vehicle.and_then(|v| v.stage).map(|stage| stage.code()),
-            emission_stage_inferred: matched.vehicle.and_then(|v| book.rules.stage_by_date().infer(&v)),
-            fuel: matched.vehicle.map(|v| v.fuel.into()),
-            lists: matched.lists.iter().map(|hit| hit.label()).collect(),
-            local: is_local(passage, matched, book),
-            candidates: match &matched.kind {
-                MatchKind::Suspected(found) => found.iter().map(|each| CandidateDocument::of(each, passage)).collect(),
-                MatchKind::Exact | MatchKind::None => Vec::new(),
-            },
-        },
+        vehicle: VehicleDocument::of(passage, matched, book),
         episodes: Vec::new(),
         rules: Vec::new(),
         rules_explained: judgement.explained.clone(),

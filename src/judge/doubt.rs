@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     RuleBook,
-    document::{FuelName, exact},
+    document::{FuelName, exact, labels},
     limits::Confidence,
     pollutant::Pollutant,
     suspicion::{Sign, Suspicion},
@@ -30,7 +30,7 @@ pub struct CandidateDocument {
 }
 
 impl CandidateDocument {
-    pub(super) fn of(candidate: &Candidate, passage: &Passage) -> Self {
+    pub(in crate::judge) fn of(candidate: &Candidate, passage: &Passage) -> Self {
         let confusion = &candidate.confusion;
         Self {
             plate: candidate.key.plate().to_string(),
@@ -39,7 +39,7 @@ impl CandidateDocument {
             meant: confusion.meant,
             weight: exact(confusion.weight),
             confidence: passage.plate_confidence.map(|confidence| exact(thousandths(confusion.weight * confidence))),
-            lists: candidate.lists.iter().map(|hit| hit.label()).collect(),
+            lists: labels(&candidate.lists),
         }
     }
 }

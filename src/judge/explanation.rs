@@ -18,6 +18,9 @@ use crate::{
 
 #[derive(Serialize)]
 struct Explanation<'a> {
+    /// The plate as it was read, where it is another one than stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plate_as_read: Option<String>,
     /// Why the verdict is not a plain one.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     reasons: &'a [&'static str],
@@ -55,6 +58,7 @@ impl Judgement {
         let passed_over = self.verdict.passed_over.iter().filter(|_| is_invalid);
         let passed_over: SmallVec<[&'static str; 4]> = passed_over.map(|key| key.name()).collect();
         let explanation = Explanation {
+            plate_as_read: passage.plate_as_read.map(|spelling| spelling.to_string()),
             reasons: &reasons,
             rules_undetermined: &undetermined,
             conditions_passed_over: &passed_over,

@@ -228,6 +228,13 @@ impl Limits {
         };
         self.smoke.iter().find(fits)
     }
+
+    /// The smoke limits that an engine of unknown power may stand under: one for each band of the class, and none, above the
+    /// last.
+    pub fn smoke_of_any_power(&self, class: u8, at: Timestamp) -> impl Iterator<Item = Option<&SmokeLimit>> {
+        let fits = move |limit: &&SmokeLimit| limit.class == class && limit.interval.holds(at);
+        self.smoke.iter().filter(fits).map(Some).chain([None])
+    }
 }
 
 #[cfg(test)]

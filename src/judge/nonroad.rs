@@ -7,8 +7,9 @@
 //! no test by the standard.
 
 use serde_json::json;
+use smallvec::{SmallVec, smallvec};
 
-use super::{RuleBook, terminal::china_day_span};
+use super::{RuleBook, limits::SmokeLimit, terminal::china_day_span};
 use crate::{
     finding::{Finding, Review, Subject, finding_id},
     reading::{DeviceId, Timestamp},
@@ -58,6 +59,10 @@ pub enum NonroadOutcome {
 pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
     let Some(rule) = book.rules.nonroad_stage_at(facts.at) else { return NonroadOutcome::Clear };
     let (min_stage, citation) = (rule.parameters.min_stage, &rule.terms.citation);
+    // A machine of an admitted stage may be anywhere, and none is of a lower stage than the lowest.
+    if min_stage == 0 || facts.stage.is_some_and(|stage| stage >= min_stage) {
+        return NonroadOutcome::Clear;
+    }
     if !facts.position_valid {
         return NonroadOutcome::Undetermined("position_not_valid");
     }
@@ -65,9 +70,6 @@ pub fn nonroad(facts: &NonroadFacts<'_>, book: &RuleBook) -> NonroadOutcome {
         return NonroadOutcome::Clear;
     }
     let Some(stage) = facts.stage else { return NonroadOutcome::Undetermined("stage_unknown") };
-    if stage >= min_stage {
-        return NonroadOutcome::Clear;
-    }
     let (from, to) = china_day_span(facts.at);
     let day = from.china_day();
     let rule_of = |zone: &ZoneFacts<'_>| if zone.is_site { SITE_RULE } else { STAGE_RULE };
@@ -118,18 +120,37 @@ pub fn smoke(facts: &SmokeFacts<'_>, book: &RuleBook) -> NonroadOutcome {
     if !book.rules.judges_smoke_at(facts.at) {
         return NonroadOutcome::Clear;
     }
-    let Some(power_w) = facts.power_w else { return NonroadOutcome::Undetermined("power_unknown") };
     let by_stage = |stage: u8| if stage >= 3 { 2 } else { 1 };
-    let class = match (facts.in_class_3_zone, facts.stage) {
-        (Some(true), _) => 3,
-        (Some(false), Some(stage)) => by_stage(stage),
-        (Some(false), None) => return NonroadOutcome::Undetermined("stage_unknown"),
-        (None, _) => return NonroadOutcome::Undetermined("position_not_valid"),
+    let classes: SmallVec<[u8; 3]> = match (facts.in_class_3_zone, facts.stage) {
+        (Some(true), _) => smallvec![3],
+        (Some(false), Some(stage)) => smallvec![by_stage(stage)],
+        (Some(false), None) => smallvec![1, 2],
+        (None, Some(stage)) => smallvec![by_stage(stage), 3],
+        (None, None) => smallvec![1, 2, 3],
     };
-    let Some(limit) = book.limits.smoke(class, power_w, facts.at) else { return NonroadOutcome::Clear };
-    if facts.k_m1 <= limit.k_m1 {
+    // Every limit that it may stand under; where all of them say the same, what is missing does not matter.
+    let limits: SmallVec<[Option<&SmokeLimit>; 4]> = classes
+        .iter()
+        .flat_map(|&class| match facts.power_w {
+            Some(power_w) => SmallVec::<[_; 4]>::from_iter([book.limits.smoke(class, power_w, facts.at)]),
+            None => book.limits.smoke_of_any_power(class, facts.at).collect(),
+        })
+        .collect();
+    let is_over = |limit: &Option<&SmokeLimit>| limit.is_some_and(|limit| facts.k_m1 > limit.k_m1);
+    if !limits.iter().any(is_over) {
         return NonroadOutcome::Clear;
     }
+    if !limits.iter().all(is_over) {
+        return NonroadOutcome::Undetermined(match (facts.power_w, facts.in_class_3_zone) {
+            (None, _) => "power_unknown",
+            (Some(_), None) => "position_not_valid",
+            (Some(_), Some(_)) => "stage_unknown",
+        });
+    }
+    // Of several the one that allows most: it is over that one whatever it is.
+    let most = limits.into_iter().flatten().max_by(|a, b| a.k_m1.total_cmp(&b.k_m1));
+    let Some(limit) = most else { return NonroadOutcome::Clear };
+    let class = limit.class;
     let (from, to) = china_day_span(facts.at);
     let day = from.china_day();
     NonroadOutcome::Breach(vec![Finding {
@@ -146,7 +167,7 @@ pub fn smoke(facts: &SmokeFacts<'_>, book: &RuleBook) -> NonroadOutcome {
             "day": day.to_string(),
             "class": class,
             "limit_k_m1": limit.k_m1,
-            "power_kw": f64::from(power_w) / 1000.0,
+            "power_kw": facts.power_w.map(|power_w| f64::from(power_w) / 1000.0),
             "stage": facts.stage,
             "standard": &*limit.citation.standard,
             "clause": &*limit.citation.clause,
@@ -293,10 +314,77 @@ mod tests {
     }
 
     #[test]
-    fn smoke_without_power_stage_or_place_is_undetermined() {
+    fn smoke_without_power_stage_or_place_is_undetermined_where_that_matters() {
         let undetermined = |what| NonroadOutcome::Undetermined(what);
-        assert_eq!(smoked(9.0, Some(2), None, Some(false)), undetermined("power_unknown"));
-        assert_eq!(smoked(9.0, None, Some(50.0), Some(false)), undetermined("stage_unknown"));
-        assert_eq!(smoked(9.0, Some(2), Some(50.0), None), undetermined("position_not_valid"));
+        assert_eq!(
+            smoked(9.0, Some(2), None, Some(false)),
+            undetermined("power_unknown"),
+            "above 560 kW there is no limit"
+        );
+        assert_eq!(smoked(1.0, None, Some(50.0), Some(false)), undetermined("stage_unknown"));
+        assert_eq!(smoked(1.0, Some(2), Some(50.0), None), undetermined("position_not_valid"));
+        let over = smoked(2.0, None, Some(50.0), None).into_findings();
+        assert_eq!(over[0].content["limit_k_m1"], 1.61, "over every limit, so over the highest");
+    }
+
+    /// What is said without an input is what every value of it says; where it is undetermined, they differ.
+    #[test]
+    fn only_what_could_change_the_answer_leaves_it_open() {
+        type Machine = (Option<u8>, Option<f64>, Option<bool>);
+        /// The word for what is missing, and every value of it.
+        fn lacks(of: Machine) -> Vec<(&'static str, Vec<Machine>)> {
+            let (stage, power, zone) = of;
+            let mut lacks = Vec::new();
+            if power.is_none() {
+                let all = [10.0, 25.0, 100.0, 600.0];
+                lacks.push(("power_unknown", all.map(|power| (stage, Some(power), zone)).to_vec()));
+            }
+            if stage.is_none() {
+                lacks.push(("stage_unknown", [0, 2, 3, 4].map(|stage| (Some(stage), power, zone)).to_vec()));
+            }
+            if zone.is_none() {
+                lacks.push(("position_not_valid", [true, false].map(|zone| (stage, power, Some(zone))).to_vec()));
+            }
+            lacks
+        }
+        fn answers(of: Machine, say: &dyn Fn(Machine) -> NonroadOutcome) -> std::collections::BTreeSet<bool> {
+            match lacks(of).into_iter().next() {
+                Some((_, filled)) => filled.into_iter().flat_map(|of| answers(of, say)).collect(),
+                None => [!matches!(say(of), NonroadOutcome::Clear)].into(),
+            }
+        }
+        fn decides(of: Machine, word: &str, say: &dyn Fn(Machine) -> NonroadOutcome) -> bool {
+            match lacks(of).into_iter().find(|(other, _)| *other != word) {
+                Some((_, filled)) => filled.into_iter().any(|of| decides(of, word, say)),
+                None => answers(of, say).len() == 2,
+            }
+        }
+        let stages = [None, Some(1), Some(2), Some(3), Some(4)];
+        let powers = [None, Some(10.0), Some(18.9), Some(36.9), Some(100.0), Some(600.0)];
+        for k in [0.4, 0.6, 0.9, 1.2, 1.8, 2.5, 3.5] {
+            let smoke = move |(stage, power, zone): Machine| smoked(k, stage, power, zone);
+            let place = |(stage, _, zone): Machine| {
+                let zones: &[ZoneFacts<'_>] = if zone == Some(true) { &[ZONE] } else { &[] };
+                judged(stage, zone.is_some(), zones, NOON)
+            };
+            for say in [&smoke as &dyn Fn(Machine) -> NonroadOutcome, &place] {
+                for (stage, power, zone) in stages.iter().flat_map(|stage| {
+                    powers
+                        .iter()
+                        .flat_map(move |power| [None, Some(true), Some(false)].map(|zone| (*stage, *power, zone)))
+                }) {
+                    let of = (stage, power, zone);
+                    match say(of) {
+                        NonroadOutcome::Undetermined(word) => {
+                            assert!(decides(of, word, say), "{k} {of:?}: {word} decides nothing");
+                        }
+                        told => {
+                            let fires = told != NonroadOutcome::Clear;
+                            assert_eq!(answers(of, say), [fires].into(), "{k} {of:?}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

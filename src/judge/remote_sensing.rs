@@ -23,7 +23,7 @@ use super::{
     findings,
     limits::Class,
     pollutant::Pollutant,
-    review::REGISTER_CONTRADICTORY,
+    review::{PLATE_FOLDED, REGISTER_CONTRADICTORY},
     rules::{Case, Measured},
     suspicion,
     verdict::{Judgement, Outcome, PollutantVerdict, Verdict},
@@ -203,8 +203,11 @@ fn whole(verdict: &Verdict, standing: Standing, passage: &Passage, book: &RuleBo
     }
 }
 
-/// Names the missing input, and suspicions that decide nothing.
+/// Names what is not sure of the plate, the missing input, and suspicions that decide nothing.
 fn note(verdict: &mut Verdict, standing: Standing, passage: &Passage) {
+    if passage.plate_as_read.is_some() {
+        verdict.notes.push(PLATE_FOLDED);
+    }
     match standing {
         Standing::Unknown(why) => {
             verdict.notes.push(why);

@@ -14,6 +14,9 @@ pub const REGISTER_CONTRADICTORY: &str = "register_contradictory";
 /// The plate was given to the registered vehicle after the passage, so that another one may have carried it then.
 pub const REGISTERED_AFTER_PASSAGE: &str = "registered_after_passage";
 
+/// The plate was read with `O` or `I`, which no plate has, and taken for the one with 0 or 1.
+pub const PLATE_FOLDED: &str = "plate_folded";
+
 /// Why findings about this passage wait for a person; empty when they need not.
 ///
 /// A recognition confidence that was not sent is treated like a low one: a rig that does not say how sure it is has not
@@ -24,6 +27,9 @@ pub(super) fn reasons(passage: &Passage, matched: &VehicleMatch, book: &RuleBook
         None => why.push("plate_confidence_missing"),
         Some(confidence) if confidence < book.settings.plate_confidence_min => why.push("plate_confidence_low"),
         Some(_) => {}
+    }
+    if passage.plate_as_read.is_some() {
+        why.push(PLATE_FOLDED);
     }
     if matched.kind != MatchKind::Exact {
         why.push("match_not_exact");

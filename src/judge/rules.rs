@@ -53,6 +53,7 @@ mod stage;
 
 pub use classes::{Classes, KindPrefix};
 pub use machine::Parameters as MachineParameters;
+pub use retirement::Disagreement;
 pub use retrofit::{Candidate, NAME as RETROFIT_RULE};
 pub use stage::StageByDate;
 
@@ -328,5 +329,7 @@ impl Rules {
     }
 }
 
+#[cfg(test)]
+mod completions;
 #[cfg(test)]
 mod tests;

@@ -319,6 +319,9 @@ fn an_expired_certificate_spoils_the_measurement() {
     };
     assert_eq!(outcome(&until("2027-01-01T00:00:00+08:00")), Outcome::OverLimit);
     assert_eq!(outcome(&until("2026-01-01T00:00:00+08:00")), Outcome::Invalid);
+    // To the microsecond, also by a table that says `min = 0.0`: the end is the first moment without one.
+    assert_eq!(outcome(&until("2026-03-01T10:15:30.250+08:00")), Outcome::Invalid);
+    assert_eq!(outcome(&until("2026-03-01T10:15:30.250001+08:00")), Outcome::OverLimit);
 }
 
 #[test]

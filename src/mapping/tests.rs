@@ -91,7 +91,11 @@ fn refusals_name_the_foreign_field_and_not_its_content() {
             Reason::WrongType,
             "test_time (passed_at) has the wrong type or form",
         ),
-        (with("plate_umber", json!("鲁C")), Reason::PlateImpossible, "plate_umber (plate) has the form of no plate"),
+        (
+            with("plate_umber", json!("鲁C")),
+            Reason::PlateImpossible,
+            "plate_umber (plate) is of no kind of plate that GA 36 knows",
+        ),
         (with("car_speed", json!("fast")), Reason::WrongType, "car_speed (speed_kmh) has the wrong type or form"),
         (with("car_speed", json!({})), Reason::WrongType, "car_speed (speed_kmh) has the wrong type or form"),
         (with("car_speed", json!("1e99")), Reason::OutOfRange, "car_speed (speed_kmh) is out of range"),

@@ -33,6 +33,8 @@ pub enum Again {
     Judged {
         verdict: i16,
         outcomes: i16,
+        /// Who carried the plate; see `vehicle::carrier`.
+        carrier: Option<i64>,
         /// JSON text for the row; `None` where there is nothing to say.
         explained: Option<Vec<u8>>,
         /// None of them asks for an officer.
@@ -72,6 +74,7 @@ impl Assembler {
                     return Ok(Again::Judged {
                         verdict: judged.verdict,
                         outcomes: judged.outcomes,
+                        carrier: judged.carrier,
                         explained: judged.explained,
                         findings: findings.map(|finding| Finding { intercept: false, ..finding }).collect(),
                     });

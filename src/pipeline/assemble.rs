@@ -32,6 +32,7 @@ pub mod flag {
     pub const NOT_LOCAL: i32 = 16;
     pub const SUSPECTED_PLATE: i32 = 32;
     pub const SUSPECTED_DIESEL: i32 = 64;
+    pub const FOLDED_PLATE: i32 = 128;
 }
 
 /// A message without its receipt: what the pure part works on, and what a replay can make again.

@@ -19,7 +19,10 @@ use crate::{
         batch::{Batch, Judged, Origin, OwnedFinding, RowRef, Table, TerminalTask, VehicleTask},
         tables::{PASSAGE_COLUMNS, PASSAGE_KEY},
     },
-    vehicle::facts::{MatchKind, Vehicle, VehicleMatch},
+    vehicle::{
+        carrier::{Carrier, NOT_SURE},
+        facts::{MatchKind, Vehicle, VehicleMatch},
+    },
 };
 
 impl Assembler {
@@ -104,6 +107,11 @@ impl Assembler {
         row.int2(outcomes);
         row.float8(passage.longitude);
         row.float8(passage.latitude);
+        let carrier = carrier(passage, &matched, judgement.verdict.outcome);
+        match carrier {
+            Some(carrier) => row.int8(carrier),
+            None => row.null(),
+        }
         drop(row);
         table.origins.push(Origin {
             source: message.source,
@@ -123,6 +131,7 @@ impl Assembler {
             verdict: judgement.verdict.outcome as i16,
             outcomes,
             content_hash: passage.content_hash() as i64,
+            carrier,
             explained,
         };
         wide_row(batch, at, passage, &judged, flags, &raw);
@@ -156,7 +165,8 @@ impl Assembler {
         vehicle: Option<&Vehicle>,
         batch: &mut Batch,
     ) {
-        let Some(key) = passage.plate_key().filter(|_| self.rules.terminal.is_on(AlarmRule::Silence)) else { return };
+        let is_asked = self.rules.terminal.is_on(AlarmRule::Silence) && passage.plate_as_read.is_none();
+        let Some(key) = passage.plate_key().filter(|_| is_asked) else { return };
         let settles = (self.rules.terminal.numbers.silence.settle_hours * 3600.0) as i64;
         for device in at.knowledge.devices.of_vehicle(key, vehicle.and_then(|vehicle| vehicle.vin)) {
             batch.terminal_tasks.push(TerminalTask {
@@ -178,10 +188,21 @@ fn suspicions(passage: &Passage, matched: &VehicleMatch, verdict: &Verdict, rule
     [
         (not_local, flag::NOT_LOCAL),
         (misread, flag::SUSPECTED_PLATE),
+        (passage.plate_as_read.is_some(), flag::FOLDED_PLATE),
         (verdict.suspicion.is_some(), flag::SUSPECTED_DIESEL),
     ]
     .iter()
     .fold(0, |flags, &(set, flag)| if set { flags | flag } else { flags })
+}
+
+/// What the history of the plate needs to know of its vehicle. Only tests over a limit make a series, so no other reading
+/// says whose it is.
+fn carrier(passage: &Passage, matched: &VehicleMatch, outcome: Outcome) -> Option<i64> {
+    match outcome {
+        _ if passage.plate_as_read.is_some() => Some(NOT_SURE),
+        Outcome::OverLimit => matched.vehicle.as_ref().and_then(|vehicle| Carrier::of(vehicle).as_i64()),
+        _ => None,
+    }
 }
 
 fn no_match() -> VehicleMatch {

@@ -221,7 +221,10 @@ impl Assembler {
                 Some(zones.any(|zone| &*zone.rule == NONROAD_SMOKE_CLASS_3))
             }
             // Without such a zone the place does not matter.
-            None => zones.iter().all(|zone| &*zone.rule != NONROAD_SMOKE_CLASS_3).then_some(false),
+            None => {
+                let mut in_force = zones.iter().filter(|zone| zone.in_force(time));
+                in_force.all(|zone| &*zone.rule != NONROAD_SMOKE_CLASS_3).then_some(false)
+            }
         };
         let facts = SmokeFacts {
             machine: packet.device,
@@ -248,7 +251,7 @@ impl Assembler {
             return;
         }
         // A position that is none matters only where some zone asks for one.
-        if !position.valid && !at.knowledge.zones.iter().any(asks_for_stage) {
+        if !position.valid && !at.knowledge.zones.iter().any(|zone| zone.in_force(time) && asks_for_stage(zone)) {
             return;
         }
         let zones: SmallVec<[ZoneFacts<'_>; 2]> = at

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plate, PlateColor, PlateKey, RecordId, StationId, Timestamp};
+use super::{Plate, PlateColor, PlateKey, RecordId, StationId, Timestamp, plate::folded::Spelling};
 
 /// What the camera made of the plate. A plate of impossible form never gets this far: the decoder quarantines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Passage {
     pub record_id: RecordId,
     pub passed_at: Timestamp,
     pub plate: PlateReading,
+    /// The plate as the camera read it, where `O` or `I` were read as digits.
+    pub plate_as_read: Option<Spelling>,
     pub plate_color: PlateColor,
     pub lane: Option<i16>,
     /// 0..=1
@@ -127,9 +129,11 @@ impl Passage {
         {
             present |= u32::from(there) << (floats.len() + bit);
         }
-        let (plate_read, plate) = match self.plate {
-            PlateReading::Unread => (0, 0),
-            PlateReading::Read(plate) => (1, plate.bits()),
+        let (plate_read, plate) = match (self.plate, self.plate_as_read) {
+            (PlateReading::Unread, _) => (0, 0),
+            (PlateReading::Read(plate), None) => (1, plate.bits()),
+            // Another reading than one of the plate it is folded to; the spelling alone says which plate that is.
+            (PlateReading::Read(_), Some(spelling)) => (2, spelling.bits()),
         };
         content.put(present.to_le_bytes());
         content.put(self.passed_at.micros().to_le_bytes());

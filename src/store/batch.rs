@@ -98,6 +98,8 @@ pub struct Judged {
     pub verdict: i16,
     pub outcomes: i16,
     pub content_hash: i64,
+    /// Who carried the plate; see `vehicle::carrier`.
+    pub carrier: Option<i64>,
     /// JSON text; see `judge::explanation`.
     pub explained: Option<Vec<u8>>,
 }

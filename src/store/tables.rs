@@ -13,7 +13,18 @@ pub struct KeyedTable {
 
 pub const PASSAGE_KEY: KeyedTable = KeyedTable {
     name: "passage_key",
-    columns: &["station", "record_id", "passed_at", "plate_key", "content_hash", "lane", "outcomes", "lon", "lat"],
+    columns: &[
+        "station",
+        "record_id",
+        "passed_at",
+        "plate_key",
+        "content_hash",
+        "lane",
+        "outcomes",
+        "lon",
+        "lat",
+        "carrier",
+    ],
     key: &["station", "record_id"],
     time: None,
 };

@@ -10,8 +10,8 @@
 //!   what the camera read. A truck of another town whose plate nobody here knows exists too, which is why nothing but a
 //!   person ever acts on a suspicion.
 //! - **An impossible form is no suspicion.** Such a passage is quarantined with its raw bytes before it gets here (reason
-//!   `plate_impossible`), where a person can put it right and replay it: `O` for `0` never becomes somebody's plate by
-//!   itself.
+//!   `plate_impossible`), where a person can put it right and replay it. A plate read with `O` or `I` comes with 0 and 1 in
+//!   their places and is never sure of itself ([`crate::reading::plate::folded`]).
 //!
 //! An index of plates with one character left out (the usual way for edit distance one) was not taken: it holds every
 //! listed plate seven times, and the small alphabet of confusions makes asking cheaper than keeping.

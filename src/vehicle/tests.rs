@@ -129,7 +129,7 @@ async fn bad_rows_are_named_alike_offline_and_online() {
     assert_eq!(
         reasons,
         [
-            (3, "plate: plate has the form of no kind in GA 36"),
+            (3, "plate: plate is of no kind that GA 36 knows"),
             (4, "emission_stage: is not 0 to 6, 99 or empty"),
             (5, "plate_color: is none of blue, yellow, green, yellow_green, white, black, other, unknown"),
             (6, "fuel: is neither a letter of GA/T 16.9 nor a name of a fuel"),

@@ -143,10 +143,10 @@ fn episodes(vehicle: usize, pollutant: &'static str, of: Of, tests: &[&Seen], re
         let (a, b) = (tests[later - 1], tests[later]);
         let reset = rechecks.iter().any(|recheck| match recheck.whole_day {
             false => a.second <= recheck.second && recheck.second < b.second,
-            // Some second of the day may lie between them.
+            // No test of the day counts with one before or after it.
             true => {
                 let day = china_day(recheck.second);
-                china_day(a.second) <= day && day <= china_day(b.second - 1)
+                china_day(a.second) <= day && day <= china_day(b.second)
             }
         });
         of(a) == Test::Over && of(b) == Test::Over && !reset && within_six_months(a.second, b.second)

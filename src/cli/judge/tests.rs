@@ -18,6 +18,8 @@ use crate::{
     vehicle::{facts::VehicleMatch, import::inspections::InspectionRow, knowledge::Knowledge},
 };
 
+mod rows;
+
 const SERIES: &str = include_str!("../../../tests/fixtures/passages/series.jsonl");
 const ORDINARY: &str = include_str!("../../../tests/fixtures/passages/ordinary.json");
 

@@ -27,6 +27,7 @@ use crate::{
     mapping::Mapping,
     reading::{PlateKey, RecordId, StationId, Timestamp, passage::Passage},
     vehicle::{
+        carrier::Carrier,
         facts::{MatchKind, VehicleMatch},
         knowledge::Knowledge,
     },
@@ -140,6 +141,7 @@ struct Kept {
     passed_at: Timestamp,
     tested: [Tested; Pollutant::COUNT],
     needs_review: bool,
+    carrier: Carrier,
 }
 
 /// What judging needs; shared by all threads.
@@ -199,7 +201,11 @@ impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Judge<'_, M> {
         let facts = station.map(|station| StationFacts::of(station, passage.passed_at));
         let judgement = judge::passage_amid(passage, &matched, facts.as_ref(), &surroundings, self.book, false);
         let document = judgement.document(passage, &matched, self.book);
-        let tested = episode::tested_of(&judgement.verdict);
+        let tested = match passage.plate_as_read {
+            // Not sure whose test it is.
+            Some(_) => [Tested::No; Pollutant::COUNT],
+            None => episode::tested_of(&judgement.verdict),
+        };
         let over = tested.iter().any(|tested| matches!(tested, Tested::Over { .. }));
         // Invalid readings too: they make no test, and hold the readings of one passage together.
         let kept = key.map(|key| {
@@ -210,6 +216,7 @@ impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Judge<'_, M> {
                 passed_at: passage.passed_at,
                 tested,
                 needs_review: !judgement.review.is_empty(),
+                carrier: matched.vehicle.as_ref().filter(|_| over).map(Carrier::of).unwrap_or_default(),
             };
             (key, kept)
         });
@@ -257,14 +264,19 @@ impl Work {
                     from,
                     to,
                     convicted_by: convicted.record.to_owned(),
+                    needs_review: episode.needs_review(),
                 };
-                let why = episode.needs_review();
                 let listed: HashSet<_> = episode.readings.iter().map(|r| (r.station, r.record)).collect();
                 let is_listed = |kept: &&Kept| listed.contains(&(kept.station.as_str(), kept.record.as_str()));
                 for kept in kept.iter().filter(is_listed) {
                     if let Some(Output::Open(verdict)) = self.lines.get_mut(kept.line) {
-                        add_episode(verdict, &document, &why);
+                        add_episode(verdict, &document);
                     }
+                }
+            }
+            for kept in kept {
+                if let Some(Output::Open(verdict)) = self.lines.get_mut(kept.line) {
+                    hold_back(verdict);
                 }
             }
         }
@@ -279,21 +291,31 @@ impl Kept {
             passed_at: self.passed_at,
             tested: self.tested,
             needs_review: self.needs_review,
+            carrier: self.carrier,
         }
     }
 }
 
-/// `why` a person must look at the episode.
-fn add_episode(verdict: &mut VerdictDocument, episode: &EpisodeDocument, why: &[&str]) {
+fn add_episode(verdict: &mut VerdictDocument, episode: &EpisodeDocument) {
     verdict.episodes.push(episode.clone());
     if !verdict.rules.iter().any(|rule| rule == CONSECUTIVE_RULE) {
         // Behind the measurement's own rule, as in the contract's example, and before what lists add.
         let place = usize::from(verdict.rules.first().is_some_and(|rule| rule == judge::OVER_RULE));
         verdict.rules.insert(place, CONSECUTIVE_RULE.to_owned());
     }
-    // The reading that is doubtful says why in its own verdict; the others of the episode say no more than that.
-    if verdict.needs_review.is_empty() {
-        verdict.needs_review.extend(why.iter().map(|why| (*why).to_owned()));
+}
+
+/// The reading that is doubtful says why in its own verdict; the others of its series say no more than that, where no series
+/// stands without it. That a pollutant only screens concerns its own series and says nothing against the rest.
+fn hold_back(verdict: &mut VerdictDocument) {
+    let stands = verdict.episodes.iter().any(|episode| episode.needs_review.is_empty());
+    if stands || !verdict.needs_review.is_empty() {
+        return;
+    }
+    for why in verdict.episodes.iter().flat_map(|episode| &episode.needs_review) {
+        if *why != judge::SCREENING_ONLY && !verdict.needs_review.iter().any(|known| known == why) {
+            verdict.needs_review.push((*why).to_owned());
+        }
     }
 }
 

@@ -56,6 +56,7 @@ const NAMES = {
     "terminal.lamp_on": "故障灯亮且有故障码", "terminal.nox_over_limit": "下游 NOx 持续超限",
     opacity: "不透光度", ringelmann: "林格曼", no: "NO", co: "CO", hc: "HC", nox_downstream: "下游 NOx", level: "级",
     retire_n2: "国二淘汰", retire_n3: "国三淘汰", scrapped: "报废", high_emission: "高排放", inspection_overdue: "逾期未检",
+    plate_folded: "号牌含 O 或 I，按 0、1 处理",
     plate_confidence_low: "号牌识别置信度低", plate_confidence_missing: "未给识别置信度", match_not_exact: "未精确匹配",
     vehicle_kind_contradicts_register: "车型与登记不符", a_reading_needs_review: "含待复核读数",
     topic_unknown: "未知主题", too_large: "过大", not_json: "不是 JSON", wrong_type: "类型错误", missing_field: "缺少字段",

@@ -28,7 +28,8 @@ pub struct PassageObject {
     /// RFC 3339 with offset.
     #[schemars(extend("format" = "date-time"))]
     pub passed_at: String,
-    /// Plate as read, in a form of GA 36; `null` when unread.
+    /// Plate as read, in a form of GA 36; `null` when unread. `O` and `I`, which no plate has, are taken for 0 and 1 where that
+    /// gives a plate; whatever is found then waits for a person.
     #[schemars(extend("type" = ["string", "null"]))]
     pub plate: String,
     pub plate_color: PlateColorName,

@@ -15,6 +15,7 @@ use crate::{
     reading::{
         Plate, PlateColor, RecordId, StationId, Timestamp,
         passage::{FuelHint, Passage, PlateReading, RigResult},
+        plate::folded::Spelling,
     },
 };
 
@@ -154,7 +155,7 @@ fn refuse(reason: Reason, field: Field, mapping: Option<&Mapping>) -> Refusal {
         Reason::MissingField => "is required and missing",
         Reason::OutOfRange => "is out of range",
         Reason::NulCharacter => "holds a NUL character",
-        Reason::PlateImpossible => "has the form of no plate",
+        Reason::PlateImpossible => "is of no kind of plate that GA 36 knows",
         _ => "has the wrong type or form",
     };
     Refusal::new(reason, format!("{} {what}", called(field, mapping)))
@@ -223,7 +224,7 @@ struct Wire {
     station_id: Option<Text<StationId>>,
     record_id: Option<Text<RecordId>>,
     passed_at: Option<Text<Timestamp>>,
-    plate: Option<Text<Plate>>,
+    plate: Option<Text<(Plate, Option<Spelling>)>>,
     plate_color: Option<Text<PlateColor>>,
     lane: Option<i64>,
     plate_confidence: Option<f32>,
@@ -370,9 +371,9 @@ impl Wire {
         let station_id = required(self.station_id, Field::StationId)?;
         let record_id = required(self.record_id, Field::RecordId)?;
         let passed_at = required(self.passed_at, Field::PassedAt)?;
-        let plate = match optional(self.plate, Field::Plate)? {
-            Some(plate) => PlateReading::Read(plate),
-            None if self.seen & (1 << Field::Plate as u8) != 0 => PlateReading::Unread,
+        let (plate, plate_as_read) = match optional(self.plate, Field::Plate)? {
+            Some((plate, as_read)) => (PlateReading::Read(plate), as_read),
+            None if self.seen & (1 << Field::Plate as u8) != 0 => (PlateReading::Unread, None),
             None => return Err((Reason::MissingField, Field::Plate)),
         };
         let plate_color = required(self.plate_color, Field::PlateColor)?;
@@ -382,6 +383,7 @@ impl Wire {
             record_id,
             passed_at,
             plate,
+            plate_as_read,
             plate_color,
             lane,
             plate_confidence: within(self.plate_confidence, range::CONFIDENCE, Field::PlateConfidence)?,

@@ -15,6 +15,7 @@ use crate::{
     pipeline::passage::reading_name,
     reading::{PlateKey, Timestamp},
     store::prepared::Prepared,
+    vehicle::carrier::NOT_SURE,
 };
 
 /// Reconciles the findings of each plate for the days that its tasks touch.
@@ -68,8 +69,8 @@ async fn load(
             transaction,
             "SELECT k.station, k.record_id, k.passed_at, k.lon, k.lat, s.station_id, s.kind, s.longitude, s.latitude \
              FROM passage_key k JOIN current_stations s ON s.id = k.station \
-             WHERE k.plate_key = $1 AND k.passed_at >= $2 AND k.passed_at < $3",
-            &[&key.as_i64(), &from, &to],
+             WHERE k.plate_key = $1 AND k.passed_at >= $2 AND k.passed_at < $3 AND k.carrier IS DISTINCT FROM $4",
+            &[&key.as_i64(), &from, &to, &NOT_SURE],
         )
         .await?;
     let mut sightings = Vec::new();

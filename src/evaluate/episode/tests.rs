@@ -1,3 +1,4 @@
+use chrono::Months;
 use proptest::prelude::*;
 
 use super::*;
@@ -14,7 +15,7 @@ fn at(text: &str) -> Timestamp {
 fn opacity<'a>(station: &'a str, record: &'a str, passed_at: Timestamp, tested: Tested) -> Reading<'a> {
     let mut all = [Tested::No; Pollutant::COUNT];
     all[Pollutant::Opacity as usize] = tested;
-    Reading { station, record, passed_at, tested: all, needs_review: false }
+    Reading { station, record, passed_at, tested: all, needs_review: false, carrier: Carrier::default() }
 }
 
 /// Noon of a day in China at one station.
@@ -167,7 +168,8 @@ fn a_recheck_of_a_day_may_have_been_at_any_time_of_it() {
         let tests = [opacity("s", "1", at(first), OVER), opacity("s", "2", at(last), OVER)];
         history(&tests, &[day_recheck("r", "2026-02-10")], RULE).episodes.len()
     };
-    assert_eq!(of_day("2026-01-10T00:00:00Z", "2026-02-09T16:00:00Z"), 1, "at its first moment: the recheck is behind");
+    assert_eq!(of_day("2026-01-10T00:00:00Z", "2026-02-09T15:59:59.999999Z"), 1);
+    assert_eq!(of_day("2026-01-10T00:00:00Z", "2026-02-09T16:00:00Z"), 0, "at its first moment, and still of that day");
     assert_eq!(of_day("2026-01-10T00:00:00Z", "2026-02-09T16:00:00.000001Z"), 0);
     assert_eq!(of_day("2026-02-10T15:59:59.999999Z", "2026-03-10T00:00:00Z"), 0);
     assert_eq!(of_day("2026-02-10T16:00:00Z", "2026-03-10T00:00:00Z"), 1);
@@ -175,6 +177,27 @@ fn a_recheck_of_a_day_may_have_been_at_any_time_of_it() {
     let report = |recheck: Option<Recheck<'_>>| recheck.map(|recheck| recheck.report_no.to_owned());
     let names = (report(named[0].recheck_before), report(named[0].recheck_after));
     assert_eq!(names, (Some("b".into()), Some("a".into())));
+}
+
+#[test]
+fn tests_of_two_vehicles_under_one_plate_make_no_series() {
+    let of = |registered: [&str; 3]| {
+        let days = ["2026-01-10", "2026-02-10", "2026-03-10"];
+        let reading = |(record, (day, registered)): (&'static str, (&str, &str))| {
+            let registered_on = Some(registered.parse::<chrono::NaiveDate>().expect("a day").to_epoch_days());
+            let carrier =
+                Carrier::of(&crate::vehicle::facts::Vehicle { registered_on, ..crate::judge::tests::truck() });
+            Reading { carrier, ..on(record, day, OVER) }
+        };
+        let readings: Vec<_> = ["1", "2", "3"].into_iter().zip(days.into_iter().zip(registered)).map(reading).collect();
+        let found = records(&readings);
+        found.into_iter().map(|records| records.concat()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(["2016-05-01"; 3]), ["123"]);
+    assert_eq!(of(["2016-05-01", "2026-02-01", "2026-02-01"]), ["23"]);
+    assert_eq!(of(["2026-02-10"; 3]), ["23"], "registered on the day of the second test");
+    assert_eq!(of(["2026-01-10"; 3]), ["123"]);
+    assert_eq!(of(["2016-05-01", "2016-05-01", "2017-05-01"]), ["12"]);
 }
 
 #[test]
@@ -277,11 +300,10 @@ fn naive(readings: &[Reading<'_>], rechecks: &[Recheck<'_>], rule: Rule) -> Vec<
         let (earlier, later) = (tests[i - 1].passed_at, tests[i].passed_at);
         rechecks.iter().any(|recheck| match recheck.whole_day {
             false => earlier <= recheck.at && recheck.at < later,
-            // The day holds a moment in question: the earlier test's, or one before the later test.
+            // No test of the day counts with one before or after it.
             true => {
-                let just_before = Timestamp::from_micros(later.micros() - 1);
                 let day = recheck.at.china_day();
-                earlier.china_day() <= day && day <= just_before.china_day()
+                earlier.china_day() <= day && day <= later.china_day()
             }
         })
     };

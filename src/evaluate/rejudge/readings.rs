@@ -17,6 +17,7 @@ pub struct Stored {
     pub content_hash: i64,
     pub verdict: i16,
     pub outcomes: i16,
+    pub carrier: Option<i64>,
     /// JSON text.
     pub explained: Option<String>,
     pub received_at: Timestamp,
@@ -38,6 +39,7 @@ pub struct Verdict<'a> {
     pub reading: &'a Stored,
     pub verdict: i16,
     pub outcomes: i16,
+    pub carrier: Option<i64>,
     /// JSON text; `None` where there is nothing to say.
     pub explained: Option<Vec<u8>>,
 }
@@ -79,7 +81,7 @@ pub async fn load(
     let rows = transaction
         .query(
             "SELECT k.plate_key, s.station_id, k.station, k.record_id, k.passed_at, k.content_hash, k.outcomes, \
-               p.verdict, p.received_at, p.raw, p.explained, p.flags \
+               p.verdict, p.received_at, p.raw, p.explained, p.flags, k.carrier \
              FROM passage_key k JOIN stations s ON s.id = k.station LEFT JOIN LATERAL \
                (SELECT verdict, received_at, raw, explained::text AS explained, flags FROM passage w \
                 WHERE w.passed_at = k.passed_at \
@@ -102,8 +104,30 @@ pub async fn load(
         raw: row.get::<_, Option<Vec<u8>>>(9).map(Bytes::from),
         explained: row.get(10),
         live: row.get::<_, Option<i32>>(11).is_some_and(|flags| flags & flag::NOT_LIVE == 0),
+        carrier: row.get(12),
     };
     Ok(rows.iter().map(stored).collect())
+}
+
+/// Writes whose readings these are where the register says otherwise now.
+pub async fn set_carriers(
+    transaction: &Transaction<'_>,
+    carriers: &[(&Stored, Option<i64>)],
+) -> Result<(), tokio_postgres::Error> {
+    if carriers.is_empty() {
+        return Ok(());
+    }
+    let station: Vec<i32> = carriers.iter().map(|(reading, _)| reading.station).collect();
+    let record: Vec<&str> = carriers.iter().map(|(reading, _)| reading.record_id.as_str()).collect();
+    let carrier: Vec<Option<i64>> = carriers.iter().map(|(_, carrier)| *carrier).collect();
+    transaction
+        .execute(
+            "UPDATE passage_key k SET carrier = u.carrier FROM unnest($1::int4[], $2::text[], $3::int8[]) \
+             AS u (station, record_id, carrier) WHERE k.station = u.station AND k.record_id = u.record_id",
+            &[&station, &record, &carrier],
+        )
+        .await?;
+    Ok(())
 }
 
 /// Writes the verdicts that differ with what explains them, and keeps the old ones.

@@ -16,6 +16,7 @@ use crate::{
     pipeline::passage::reading_name,
     reading::{DeviceId, Timestamp},
     store::prepared::Prepared,
+    vehicle::carrier::NOT_SURE,
 };
 
 type Error = tokio_postgres::Error;
@@ -146,8 +147,8 @@ pub async fn passages(
             "SELECT k.passed_at, s.station_id, k.record_id, k.station, p.plate_confidence FROM passage_key k \
              JOIN stations s ON s.id = k.station \
              LEFT JOIN passage p ON p.passed_at = k.passed_at AND p.station = k.station AND p.record_id = k.record_id \
-             WHERE k.plate_key = $1 AND k.passed_at >= $2 AND k.passed_at < $3",
-            &[&plate_key, &from, &to],
+             WHERE k.plate_key = $1 AND k.passed_at >= $2 AND k.passed_at < $3 AND k.carrier IS DISTINCT FROM $4",
+            &[&plate_key, &from, &to, &NOT_SURE],
         )
         .await?;
     let passage = |row: &Row| Passage {

@@ -18,6 +18,7 @@ fn passage() -> [Stored; 2] {
         station_id: "s".into(),
         record_id: record.into(),
         outcomes: 0,
+        carrier: None,
         place: Place { station: 1, passed_at: at.plus_seconds(seconds) },
     })
 }

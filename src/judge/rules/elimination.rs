@@ -39,13 +39,15 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
         Ok(vehicle) => vehicle,
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
+    // A stage new enough excludes the vehicle whatever it burns.
+    let is_newer = matches!(vehicle.stage, Some(EmissionStage::National(stage)) if stage > parameters.max_stage);
     match vehicle.is_diesel() {
+        _ if is_newer => return RuleOutcome::Clear,
         Some(true) => {}
         None => return RuleOutcome::Undetermined("fuel"),
         Some(false) => return RuleOutcome::NotApplicable,
     }
     match vehicle.stage {
-        Some(EmissionStage::National(stage)) if stage > parameters.max_stage => RuleOutcome::Clear,
         Some(EmissionStage::National(stage)) => RuleOutcome::Fired(
             Grounds::default()
                 .fact("because", "emission_stage")

@@ -10,7 +10,10 @@ use serde_json::json;
 
 use super::{Case, Grounds, KindPrefix, RuleOutcome, classes::letters, low_emission::stage_fact};
 use crate::{
-    vehicle::facts::{EmissionStage, Fuel, Vehicle},
+    vehicle::{
+        facts::{EmissionStage, Fuel, Vehicle},
+        fuel::stage_fits,
+    },
     warning::{Level, Warning},
 };
 
@@ -117,52 +120,75 @@ fn during<'m>(case: &Case<'m>, parameters: &Parameters, highest: Level) -> RuleO
     }
     let banned = case.entries(&parameters.banned_lists);
     let vehicle = case.vehicle();
-    let used_for = vehicle.map(|vehicle| vehicle.use_nature).unwrap_or_default();
-    if used_for.is_ascii_uppercase() && parameters.exempt_uses & (1 << (used_for - b'A')) != 0 {
+    let exempt = match vehicle {
+        _ if parameters.exempt_uses == 0 => Ok(false),
+        Ok(vehicle) => parameters.exempts(vehicle).ok_or("use_nature"),
+        Err(missing) => Err(missing),
+    };
+    if exempt == Ok(true) {
         return RuleOutcome::Clear;
     }
+    // Whoever is kept off may be exempt by a use that nobody registered.
+    let unless_exempt = |grounds: Grounds<'m>, from: Level| match exempt {
+        Ok(_) => fired(case, grounds, from),
+        Err(missing) => RuleOutcome::Undetermined(missing),
+    };
     if !banned.is_empty() {
-        return fired(case, Grounds::of(banned).fact("because", "listed"), Level::Yellow);
+        return unless_exempt(Grounds::of(banned).fact("because", "listed"), Level::Yellow);
     }
     let vehicle = match vehicle {
         Ok(vehicle) => vehicle,
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
     let mut missing = None;
-    for rung in parameters.ladder.iter().filter(|rung| rung.level <= highest) {
+    let rungs = parameters.ladder.iter().filter(|rung| rung.level <= highest);
+    for rung in rungs.filter(|rung| case.entries(&rung.exempt_lists).is_empty()) {
         match rung.keeps_off(vehicle) {
-            Ok(true) if case.entries(&rung.exempt_lists).is_empty() => {
+            Ok(true) => {
                 let grounds = Grounds::default().fact("because", "emission_stage").fact("max_stage", rung.max_stage);
-                return fired(case, stage_fact(grounds, vehicle), rung.level);
+                return unless_exempt(stage_fact(grounds, vehicle), rung.level);
             }
-            Ok(_) => {}
+            Ok(false) => {}
             Err(word) => missing = missing.or(Some(word)),
         }
     }
     missing.map_or(RuleOutcome::Clear, RuleOutcome::Undetermined)
 }
 
+impl Parameters {
+    /// Whether its use keeps the vehicle out of every ban; `None` where the register holds no use.
+    fn exempts(&self, vehicle: &Vehicle) -> Option<bool> {
+        let used_for = vehicle.use_nature;
+        used_for.is_ascii_uppercase().then(|| self.exempt_uses & (1 << (used_for - b'A')) != 0)
+    }
+}
+
 impl Rung {
-    /// Whether the level is about this vehicle; the word for what is not known.
+    /// Whether the level is about this vehicle; the word for what is not known. One fact that excludes it is enough, whatever
+    /// else is missing.
     fn keeps_off(&self, vehicle: &Vehicle) -> Result<bool, &'static str> {
-        if vehicle.kind == [0; 3] {
-            return Err("vehicle_kind");
-        }
-        if !self.kinds.iter().any(|prefix| prefix.fits(vehicle.kind)) {
+        let kind_fits = (vehicle.kind != [0; 3]).then(|| self.kinds.iter().any(|prefix| prefix.fits(vehicle.kind)));
+        let fuel_fits = match vehicle.engine_fuel() {
+            _ if self.fuels.is_empty() => Some(true),
+            Fuel::Unknown => None,
+            fuel => Some(self.fuels.contains(&fuel)),
+        };
+        let stage_fits = match vehicle.stage {
+            Some(EmissionStage::National(stage)) => Some(stage <= self.max_stage),
+            // Whether it is registered or not: nothing that is electric alone has emissions.
+            Some(EmissionStage::ZeroEmission) | None if vehicle.fuel == Fuel::Electric => Some(false),
+            // Hydrogen, say; but no alcohol.
+            stage @ Some(EmissionStage::ZeroEmission) if vehicle.fuel == Fuel::Other => {
+                stage_fits(stage, vehicle.fuel_code).then_some(false)
+            }
+            // What burns something has emissions; what burns nobody knows what may have none.
+            Some(EmissionStage::ZeroEmission) | None => None,
+        };
+        let facts = [("vehicle_kind", kind_fits), ("fuel", fuel_fits), ("emission_stage", stage_fits)];
+        if facts.iter().any(|(_, fits)| *fits == Some(false)) {
             return Ok(false);
         }
-        if !self.fuels.is_empty() {
-            match vehicle.engine_fuel() {
-                Fuel::Unknown => return Err("fuel"),
-                fuel if !self.fuels.contains(&fuel) => return Ok(false),
-                _ => {}
-            }
-        }
-        match vehicle.stage {
-            Some(EmissionStage::National(stage)) => Ok(stage <= self.max_stage),
-            Some(EmissionStage::ZeroEmission) if vehicle.fuel == Fuel::Electric => Ok(false),
-            Some(EmissionStage::ZeroEmission) | None => Err("emission_stage"),
-        }
+        facts.iter().find(|(_, fits)| fits.is_none()).map_or(Ok(true), |(missing, _)| Err(*missing))
     }
 }
 

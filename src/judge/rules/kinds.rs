@@ -3,6 +3,8 @@
 //! The first row that fits decides. Rows are looked up by the two characters of the kind and the letter of the use, laid out
 //! when the table is loaded, so that a passage costs one look-up however many rows there are.
 
+use smallvec::SmallVec;
+
 use super::{KindPrefix, classes::letters};
 use crate::vehicle::facts::Vehicle;
 
@@ -24,6 +26,8 @@ pub(super) struct KindTable<T> {
     rows: Box<[Row<T>]>,
     /// Place of the row for each letter and digit of the kind and letter of the use.
     index: Box<[u8]>,
+    /// Places of the rows that some kind may have, for each letter of the use.
+    of_use: Box<[Box<[u8]>]>,
 }
 
 /// What a table says of a vehicle.
@@ -31,8 +35,30 @@ pub(super) enum Found<'t, T> {
     Row(&'t Row<T>),
     /// No row fits.
     None,
-    /// The register holds no kind, or no use.
-    Missing(&'static str),
+    /// The register holds no kind, or no use: these may fit.
+    Some(Candidates<'t, T>),
+}
+
+/// The rows that may be the vehicle's, each once.
+pub(super) struct Candidates<'t, T> {
+    pub rows: SmallVec<[&'t Row<T>; 4]>,
+    /// There may be none that fits.
+    pub perhaps_none: bool,
+    /// What the register does not hold.
+    pub missing: &'static str,
+}
+
+impl<'t, T> Candidates<'t, T> {
+    /// The one row of a vehicle whose kind and use are known.
+    pub fn one(row: &'t Row<T>) -> Self {
+        Self { rows: SmallVec::from_iter([row]), perhaps_none: false, missing: "" }
+    }
+
+    /// Whether which row it is makes a difference to `of`; a vehicle without a row counts as `none`.
+    pub fn differ<V: PartialEq>(&self, none: V, of: impl Fn(&Row<T>) -> V) -> bool {
+        let mut values = self.rows.iter().map(|row| of(row)).chain(self.perhaps_none.then_some(none));
+        values.next().is_some_and(|first| values.any(|other| other != first))
+    }
 }
 
 /// A row as the file has it.
@@ -67,22 +93,65 @@ impl<T> KindTable<T> {
         if rows.is_empty() || rows.len() == usize::from(NO_ROW) {
             problems.push("a table needs 1 to 254 rows".to_owned());
         }
-        Self { rows: rows.into(), index: index.into() }
+        let of_use = (0..LETTERS).map(|use_nature| {
+            let mut places: Vec<u8> = index.iter().skip(use_nature).step_by(LETTERS).copied().collect();
+            places.sort_unstable();
+            places.dedup();
+            places.into()
+        });
+        Self { rows: rows.into(), of_use: of_use.collect(), index: index.into() }
     }
 
     #[inline]
     pub fn find(&self, vehicle: &Vehicle) -> Found<'_, T> {
-        let Some(kind) = place_of_kind(vehicle) else { return Found::Missing("vehicle_kind") };
-        if !vehicle.use_nature.is_ascii_uppercase() {
-            return Found::Missing("use_nature");
+        match place_of_kind(vehicle) {
+            Some(kind) if vehicle.use_nature.is_ascii_uppercase() => {
+                self.at(kind, usize::from(vehicle.use_nature - b'A')).map_or(Found::None, Found::Row)
+            }
+            _ => self.candidates(vehicle),
         }
-        self.at(kind, usize::from(vehicle.use_nature - b'A')).map_or(Found::None, Found::Row)
     }
 
-    /// The row of the vehicle's kind for each use, `None` where a use has none; nothing for an unknown kind.
-    pub fn of_every_use(&self, vehicle: &Vehicle) -> impl Iterator<Item = Option<&Row<T>>> {
-        let kind = place_of_kind(vehicle);
-        kind.into_iter().flat_map(move |kind| (0..LETTERS).map(move |use_nature| self.at(kind, use_nature)))
+    /// The rows of a vehicle of unknown kind or use. One that is the same for every use is found all the same.
+    fn candidates(&self, vehicle: &Vehicle) -> Found<'_, T> {
+        if place_of_kind(vehicle).is_none() {
+            return Found::Some(Candidates { missing: "vehicle_kind", ..self.of_any_kind(vehicle) });
+        }
+        let candidates = self.of_any_use(vehicle);
+        match candidates.rows[..] {
+            [] => Found::None,
+            [row] if !candidates.perhaps_none => Found::Row(row),
+            _ => Found::Some(candidates),
+        }
+    }
+
+    /// The rows of the vehicle's use over all kinds; every row where that is not known either.
+    fn of_any_kind(&self, vehicle: &Vehicle) -> Candidates<'_, T> {
+        let letter = vehicle.use_nature.is_ascii_uppercase().then(|| usize::from(vehicle.use_nature - b'A'));
+        let Some(places) = letter.and_then(|letter| self.of_use.get(letter)) else { return self.all() };
+        Candidates {
+            rows: places.iter().filter_map(|place| self.rows.get(usize::from(*place))).collect(),
+            ..self.all()
+        }
+    }
+
+    /// Every row, of which perhaps none fits.
+    pub fn all(&self) -> Candidates<'_, T> {
+        Candidates { rows: self.rows.iter().collect(), perhaps_none: true, missing: "vehicle" }
+    }
+
+    /// The rows of the vehicle's kind over all uses.
+    pub fn of_any_use(&self, vehicle: &Vehicle) -> Candidates<'_, T> {
+        let mut found = Candidates { rows: SmallVec::new(), perhaps_none: false, missing: "use_nature" };
+        let Some(kind) = place_of_kind(vehicle) else { return self.all() };
+        for use_nature in 0..LETTERS {
+            match self.at(kind, use_nature) {
+                None => found.perhaps_none = true,
+                Some(row) if found.rows.iter().any(|known| std::ptr::eq(*known, row)) => {}
+                Some(row) => found.rows.push(row),
+            }
+        }
+        found
     }
 
     fn at(&self, kind: usize, use_nature: usize) -> Option<&Row<T>> {

@@ -56,20 +56,25 @@ fn in_zones<'m>(
     rules: &Rules,
     mut zones: SmallVec<[&Zone; 2]>,
 ) -> RuleOutcome<'m> {
+    // A permit settles it for whatever vehicle carries the plate.
+    zones.retain(|zone| !permitted(case, zone));
+    if zones.is_empty() {
+        return RuleOutcome::Clear;
+    }
     let vehicle = match case.vehicle() {
         Ok(vehicle) => vehicle,
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
+    // What kind it is decides before what it burns: a zone for heavy trucks says nothing of a light one of unknown fuel.
+    zones.retain(|zone| zone.classes.hold(vehicle.kind) != Some(false));
+    if zones.is_empty() {
+        return RuleOutcome::Clear;
+    }
     match (vehicle.is_diesel(), rules.classes.is_truck(vehicle)) {
         (Some(true), Some(true)) => {}
         (None, Some(true) | None) => return RuleOutcome::Undetermined("fuel"),
         (Some(true), None) => return RuleOutcome::Undetermined("vehicle_kind"),
         (Some(false), _) | (_, Some(false)) => return RuleOutcome::NotApplicable,
-    }
-    // Its kind is known by now, so that every zone says whether it is meant.
-    zones.retain(|zone| zone.classes.hold(vehicle.kind) != Some(false) && !permitted(case, zone));
-    if zones.is_empty() {
-        return RuleOutcome::Clear;
     }
     let entries = case.entries(&parameters.monitoring_lists);
     let because = match vehicle.stage {

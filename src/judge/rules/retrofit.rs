@@ -55,20 +55,19 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
     if vehicle.retrofit {
         return RuleOutcome::NotApplicable;
     }
-    match vehicle.is_diesel() {
-        None => return RuleOutcome::Undetermined("fuel"),
-        Some(false) => return RuleOutcome::NotApplicable,
-        Some(true) => {}
+    let (is_diesel, is_truck) = (vehicle.is_diesel(), rules.classes.is_truck(vehicle));
+    let is_of_stage = match vehicle.stage {
+        Some(EmissionStage::National(stage)) => Some(stage == parameters.stage),
+        // A diesel vehicle without emissions contradicts itself.
+        Some(EmissionStage::ZeroEmission) | None => None,
+    };
+    let facts = [("fuel", is_diesel), ("vehicle_kind", is_truck), ("emission_stage", is_of_stage)];
+    // One fact that excludes the vehicle is enough, whatever else is missing.
+    if facts.iter().any(|(_, fits)| *fits == Some(false)) {
+        return RuleOutcome::NotApplicable;
     }
-    match rules.classes.is_truck(vehicle) {
-        None => return RuleOutcome::Undetermined("vehicle_kind"),
-        Some(false) => return RuleOutcome::NotApplicable,
-        Some(true) => {}
-    }
-    match vehicle.stage {
-        None | Some(EmissionStage::ZeroEmission) => return RuleOutcome::Undetermined("emission_stage"),
-        Some(EmissionStage::National(stage)) if stage != parameters.stage => return RuleOutcome::NotApplicable,
-        Some(EmissionStage::National(_)) => {}
+    if let Some((missing, _)) = facts.iter().find(|(_, fits)| fits.is_none()) {
+        return RuleOutcome::Undetermined(missing);
     }
     let entries = case.entries(&parameters.lists);
     if entries.is_empty() {

@@ -8,17 +8,20 @@
 //! where the lives of its kind differ by use, the rule is undetermined from the shortest of them on. No change of use gives a
 //! truck more years than the longest of its kind (UNSOURCED-high), so that one past it is past its own; of passenger
 //! vehicles, whose lives the standard computes from both uses, the rule never fires.
+//!
+//! A vehicle of unknown use, or unknown kind, may have any of several lives. Before the shortest of them the rule is clear,
+//! past all of them it fires, and in between it is undetermined.
 
-use chrono::{Months, NaiveDate};
+use chrono::NaiveDate;
 use serde::Deserialize;
 use smallvec::SmallVec;
 
 use super::{
     Case, Grounds, RuleOutcome, Rules, china_day,
     classes::letters,
-    kinds::{Found, KindTable, RawRow},
+    kinds::{Candidates, Found, KindTable, RawRow, Row},
 };
-use crate::vehicle::facts::Vehicle;
+use crate::{reading::calendar::after_years, vehicle::facts::Vehicle};
 
 pub const NAME: &str = "R5.scrap_age_on_road";
 
@@ -93,49 +96,57 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters, rules: &Rules)
         Ok(vehicle) => vehicle,
         Err(missing) => return RuleOutcome::Undetermined(missing),
     };
-    let row = match parameters.lives.find(vehicle) {
-        Found::Row(row) => row,
+    let found = match parameters.lives.find(vehicle) {
+        Found::Row(row) if parameters.is_changed(vehicle.use_nature) => parameters.of_both_uses(vehicle, row, rules),
+        Found::Row(row) => Candidates::one(row),
         Found::None => return RuleOutcome::NotApplicable,
-        Found::Missing(missing) => return RuleOutcome::Undetermined(missing),
+        // A kind that nobody registered, and a use before the present one.
+        Found::Some(found) if parameters.is_changed(vehicle.use_nature) => {
+            Candidates { missing: found.missing, ..parameters.lives.all() }
+        }
+        Found::Some(mut found) => {
+            // One of the uses that nobody registered may be a changed one.
+            found.perhaps_none |= parameters.changed_uses != 0 && rules.classes.is_truck(vehicle) != Some(true);
+            found
+        }
     };
-    let changed = parameters.changed(vehicle);
-    let shortest = match &changed {
-        Some(changed) => changed.shortest,
-        None => row.value.shortest(),
+    let Some(shortest) = found.rows.iter().filter_map(|row| row.value.shortest()).min() else {
+        return RuleOutcome::Clear;
     };
     let Some(registered) = vehicle.registered_on else {
-        return match shortest {
-            None => RuleOutcome::Clear,
-            Some(_) => RuleOutcome::Undetermined("registered_on"),
-        };
+        let is_open = found.missing != USE_HISTORY && found.differ(None, |row| Some(row.value));
+        return RuleOutcome::Undetermined(if is_open { found.missing } else { "registered_on" });
     };
     let today = china_day(case.passage.passed_at);
     // A year has at least 365 days, so most vehicles are done without a calendar.
-    if shortest.is_none_or(|years| today < registered.saturating_add(365 * i32::from(years))) {
+    if today < registered.saturating_add(365 * i32::from(shortest)) {
         return RuleOutcome::Clear;
     }
-    let reached = |years: u16| end_of_life(registered, years).filter(|end| end.to_epoch_days() <= today);
-    let life = match &changed {
-        None => row.value.years,
-        Some(changed) if rules.classes.is_truck(vehicle) == Some(true) => changed.longest,
-        Some(_) => None,
-    };
-    if let Some(end) = life.and_then(reached) {
-        return RuleOutcome::Fired(
-            Grounds::of(SmallVec::new())
-                .fact("class", &*row.name)
-                .fact("years", life)
-                .fact("registered_on", NaiveDate::from_epoch_days(registered).map(|day| day.to_string()))
-                .fact("reached_on", end.to_string()),
-        );
+    let reached = |years: u16| end_of_life(registered, years).is_some_and(|end| end.to_epoch_days() <= today);
+    // Whether it may be past its life, and whether it is.
+    let is_past = |row: &Row<Years>| [row.value.shortest(), row.value.years].map(|years| years.is_some_and(reached));
+    let longest = found.rows.iter().max_by_key(|row| row.value.years.unwrap_or(u16::MAX));
+    match longest.filter(|longest| !found.perhaps_none && is_past(longest)[1]) {
+        Some(row) => fired(row, registered),
+        None if found.rows.iter().all(|row| !is_past(row)[0]) => RuleOutcome::Clear,
+        None if found.differ([false; 2], is_past) => RuleOutcome::Undetermined(found.missing),
+        None => {
+            let unsure = found.rows.iter().find_map(|row| row.value.unsure);
+            unsure.map_or(RuleOutcome::Clear, |(_, missing)| RuleOutcome::Undetermined(missing))
+        }
     }
-    if changed.is_some_and(|changed| changed.shortest.and_then(reached).is_some()) {
-        return RuleOutcome::Undetermined("use_history");
-    }
-    match row.value.unsure {
-        Some((years, missing)) if reached(years).is_some() => RuleOutcome::Undetermined(missing),
-        _ => RuleOutcome::Clear,
-    }
+}
+
+fn fired<'m>(row: &Row<Years>, registered: i32) -> RuleOutcome<'m> {
+    let years = row.value.years;
+    let reached_on = years.and_then(|years| end_of_life(registered, years)).map(|end| end.to_string());
+    RuleOutcome::Fired(
+        Grounds::of(SmallVec::new())
+            .fact("class", &*row.name)
+            .fact("years", years)
+            .fact("registered_on", NaiveDate::from_epoch_days(registered).map(|day| day.to_string()))
+            .fact("reached_on", reached_on),
+    )
 }
 
 impl Years {
@@ -145,34 +156,25 @@ impl Years {
     }
 }
 
-/// The lives of a kind over all uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Changed {
-    shortest: Option<u16>,
-    /// `None` where some use has no limit in years.
-    longest: Option<u16>,
-}
+/// The use that a vehicle had before, which the register does not hold.
+const USE_HISTORY: &str = "use_history";
 
 impl Parameters {
-    /// The lives that a vehicle may have which changed its use; `None` for any other, and where the use makes no difference.
-    fn changed(&self, vehicle: &Vehicle) -> Option<Changed> {
-        if self.changed_uses & (1 << (vehicle.use_nature - b'A')) == 0 {
-            return None;
+    fn is_changed(&self, use_nature: u8) -> bool {
+        use_nature.is_ascii_uppercase() && self.changed_uses & (1 << (use_nature - b'A')) != 0
+    }
+
+    /// The lives that a vehicle may have which changed its use; its own row where the use makes no difference.
+    fn of_both_uses<'t>(&'t self, vehicle: &Vehicle, row: &'t Row<Years>, rules: &Rules) -> Candidates<'t, Years> {
+        let mut found = self.lives.of_any_use(vehicle);
+        if !found.differ(None, |row| Some(row.value)) {
+            return Candidates::one(row);
         }
-        let unlimited = Years { years: None, unsure: None };
-        let lives = || self.lives.of_every_use(vehicle).map(|row| row.map_or(unlimited, |row| row.value));
-        if lives().zip(lives().skip(1)).all(|(one, next)| one == next) {
-            return None;
-        }
-        let limited = lives().all(|life| life.years.is_some());
-        Some(Changed {
-            shortest: lives().filter_map(Years::shortest).min(),
-            longest: lives().filter_map(|life| life.years).max().filter(|_| limited),
-        })
+        found.perhaps_none |= rules.classes.is_truck(vehicle) != Some(true);
+        Candidates { missing: USE_HISTORY, ..found }
     }
 }
 
-/// 29 February plus a number of years is 28 February where there is no 29th.
 fn end_of_life(registered: i32, years: u16) -> Option<NaiveDate> {
-    NaiveDate::from_epoch_days(registered)?.checked_add_months(Months::new(12 * u32::from(years)))
+    after_years(NaiveDate::from_epoch_days(registered)?, years)
 }

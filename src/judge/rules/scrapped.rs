@@ -36,6 +36,8 @@ pub(super) fn judge<'m>(case: &Case<'m>, parameters: &Parameters) -> RuleOutcome
     let states: String = parameters.states.iter().copied().filter(|&letter| has(letter)).collect();
     if entries.is_empty() && states.is_empty() {
         return match vehicle {
+            // Lists alone decide then.
+            _ if parameters.states.is_empty() => case.on_no_list(),
             Ok(vehicle) if vehicle.states == 0 => RuleOutcome::Undetermined("vehicle_state"),
             Ok(_) => RuleOutcome::Clear,
             Err(missing) => RuleOutcome::Undetermined(missing),

@@ -239,7 +239,18 @@ fn r5_service_life_by_kind_and_use() {
     assert_eq!(of(b"H51", b'R', "2016-03-01"), "fired");
     assert_eq!(of(b"X99", b'A', "1990-01-01"), "-", "no row");
     assert_eq!(of(b"\0\0\0", b'F', "1990-01-01"), "vehicle_kind");
-    assert_eq!(of(b"H11", 0, "1990-01-01"), "use_nature");
+    assert_eq!(of(b"H11", 0, "1990-01-01"), "fired", "past the life of every use");
+    assert_eq!(of(b"H11", 0, "2012-03-01"), "use_nature");
+    assert_eq!(of(b"H11", 0, "2016-03-02"), "-", "shorter than any");
+    assert_eq!(of(b"Z11", 0, "2010-03-01"), "carries_load", "whatever its use");
+    assert_eq!(of(b"K11", 0, "1990-01-01"), "use_nature", "it may have been changed");
+    assert_eq!(of(b"\0\0\0", b'F', "2018-03-01"), "-", "no kind lives shorter");
+    // Born on 29 February: fifteen years are over on the last of it.
+    let leap = |passed: &str| {
+        let vehicle = Vehicle { registered_on: day("2012-02-29"), ..good() };
+        said_of("R5", json!({ "passed_at": format!("{passed}T12:00:00+08:00") }), &matched(vehicle, &[]))
+    };
+    assert_eq!((leap("2027-02-27"), leap("2027-02-28")), ("-", "fired"));
     assert_eq!(said("R5", &matched(Vehicle { registered_on: None, ..good() }, &[])), "registered_on");
     let old = matched(Vehicle { registered_on: day("2010-03-01"), ..good() }, &[]);
     let found = finding("R5", judged(json!({}), &old, true));
@@ -291,8 +302,13 @@ fn r6_three_cycles_of_the_length_the_age_asks_for() {
     let mut open = matched(good(), &["inspection_overdue"]);
     open.lists[0].valid_from = None;
     assert_eq!(said("R6", &open), "inspection_overdue_since");
-    let undated = listed_since(Vehicle { registered_on: None, ..good() }, "inspection_overdue", "2010-01-01");
-    assert_eq!(said("R6", &undated), "registered_on");
+    let undated = |since| listed_since(Vehicle { registered_on: None, ..good() }, "inspection_overdue", since);
+    assert_eq!(said("R6", &undated("2023-03-01")), "fired", "three times twelve months, however young");
+    assert_eq!(said("R6", &undated("2023-03-02")), "registered_on");
+    assert_eq!(said("R6", &undated("2024-09-01")), "registered_on");
+    assert_eq!(said("R6", &undated("2024-09-02")), "-", "three times six months are not over, however old");
+    let no_use = listed_since(Vehicle { use_nature: 0, ..good() }, "inspection_overdue", "2023-03-01");
+    assert_eq!(said("R6", &no_use), "fired", "no row of a truck asks for the use");
     let vehicle = Vehicle { registered_on: day("2015-03-01"), ..good() };
     insta::assert_snapshot!(rendered(json!({}), &listed_since(vehicle, "inspection_overdue", "2024-03-01")));
 }
@@ -337,6 +353,36 @@ fn a_rule_switched_off_or_not_yet_in_force_says_nothing() {
     assert_eq!(said_by(&BUILT_IN.replacen("enabled = true", "enabled = false", 1)), 0);
     assert_eq!(said_by(&BUILT_IN.replacen("valid_from = 2017-07-27", "valid_from = 2026-03-02", 1)), 0);
     assert_eq!(said_by(&BUILT_IN.replacen("valid_from = 2017-07-27", "valid_from = 2026-03-01", 1)), 1);
+}
+
+#[test]
+fn a_list_means_the_same_to_its_rule_and_to_its_bar() {
+    let limits = crate::judge::Limits::built_in();
+    assert_eq!(Rules::built_in().disagreement(limits.bars()), None);
+    let text = BUILT_IN.replacen("max_stage_of = { retire_n2 = 2 }\n", "", 1);
+    let found = Rules::parse(&text).expect("valid").disagreement(limits.bars()).expect("III and II");
+    assert_eq!((&*found.list, found.by_rule, found.by_bar), ("retire_n2", 3, 2));
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules_file = Some(folder.path().join("rules.toml"));
+    std::fs::write(rules_file.as_deref().expect("a path"), text).expect("written");
+    let refused = crate::judge::RuleBook::load(crate::config::Judge { rules_file, ..crate::judge::tests::settings() });
+    let told = refused.expect_err("two tables disagree").to_string();
+    assert!(told.contains("retire_n2") && told.contains("stage 3") && told.contains("stage 2"), "{told}");
+    let unknown = BUILT_IN.replacen("max_stage_of = { retire_n2 = 2 }", "max_stage_of = { retire_n4 = 2 }", 1);
+    assert!(problems(&unknown)[0].1.contains("retire_n4"));
+}
+
+#[test]
+fn r2_means_the_stages_of_each_list() {
+    let third =
+        |lists: &[&str]| finding("R2", judged(json!({}), &matched(Vehicle { stage: stage(3), ..good() }, lists), true));
+    let (n3, n2, both) = (third(&["retire_n3"]), third(&["retire_n2"]), third(&["retire_n2", "retire_n3"]));
+    assert_eq!((why(&n3).len(), n3.intercept), (0, true));
+    assert_eq!((why(&n2), n2.intercept), (vec!["register_contradicts_list"], false));
+    assert_eq!((why(&both).len(), both.intercept), (0, true));
+    assert_eq!(both.content["entries"].as_array().map(Vec::len), Some(2), "it stands on both");
+    let second = matched(Vehicle { stage: stage(2), ..good() }, &["retire_n2"]);
+    assert!(finding("R2", judged(json!({}), &second, true)).intercept);
 }
 
 fn problems(text: &str) -> Vec<(usize, String)> {

@@ -9,6 +9,7 @@ use crate::{
     reading::{
         Plate, PlateColor, RecordId, StationId, Timestamp,
         passage::{FuelHint, MAX_HINT_BYTES, MAX_HINT_CHARS, RigResult},
+        plate::folded::Spelling,
     },
 };
 
@@ -37,9 +38,9 @@ impl FromText for Timestamp {
     }
 }
 
-impl FromText for Plate {
+impl FromText for (Plate, Option<Spelling>) {
     fn from_text(text: &str) -> Result<Self, Reason> {
-        Plate::parse(text).map_err(|_| Reason::PlateImpossible)
+        Plate::read(text).map_err(|_| Reason::PlateImpossible)
     }
 }
 
