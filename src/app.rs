@@ -178,7 +178,7 @@ impl App {
         }
         followers.spawn({
             let evaluator = Arc::clone(&evaluator);
-            let rule = cloned::Rule::of(&config.judge.plates);
+            let rule = cloned::Rule::of(&config.judge.plates, rules.terminal.bounds().area);
             cloned::sweep::run(connector.clone(), rule, move || evaluator.nudge(), stop_followers.clone())
         });
         let commits = Arc::new(Commits::default());

@@ -10,6 +10,7 @@
 //! here ([`seal`]) and verified elsewhere, after the commit ([`crate::signature`]).
 
 mod body;
+mod bounds;
 mod bytes;
 mod channel;
 mod dialect;
@@ -36,6 +37,7 @@ mod walk;
 mod tests;
 
 pub use body::{Hybrid, RetrofitSmoke, Stream, StreamChannels, Supplement, Twc, TwcChannels, WorkState};
+pub use bounds::{Bounds, Span};
 pub use channel::{Channel, NotValue};
 pub use dialect::Layout;
 pub use error::{FrameCode, FrameError};

@@ -14,7 +14,9 @@ use tokio_postgres::Client;
 use super::progress::{self, Progress};
 use crate::{
     config::{self, Problems},
+    judge::{RuleBook, RuleBookError},
     mapping::{Mapping, MappingError},
+    reading::Area,
     store::connect::{ConnectError, Connector},
     vehicle::import::{
         Dataset, ImportError, Refusals,
@@ -22,7 +24,7 @@ use crate::{
         encoding::Inspected,
         offline::inspect_file,
         rows::{DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow},
-        sheet::{Header, Reading, Sheet},
+        sheet::{Cells, Header, Reading, Sheet},
     },
     zone::Datum,
 };
@@ -36,6 +38,8 @@ pub enum CommandError {
     Config(#[from] Problems),
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
+    #[error(transparent)]
+    Rules(#[from] RuleBookError),
     #[error(transparent)]
     Database(#[from] ConnectError),
     #[error("import {path}")]
@@ -105,6 +109,7 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
         return Err(CommandError::NotAFile(file.to_owned()));
     }
     let connector = connector(args)?;
+    let area = area(args)?;
     let inspected = match args.what.file().map(ToOwned::to_owned) {
         None => None,
         Some(path) => {
@@ -127,7 +132,7 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
     match (args.what.file(), inspected) {
         (Some(path), Some(inspected)) => {
             let source = Source { path, inspected, mapping: args.mapping.as_deref() };
-            let done = import_file(&mut client, &args.what, &request, &source, &reading).await;
+            let done = import_file(&mut client, &args.what, &request, &source, &reading, area).await;
             done.map_err(|source| CommandError::Import { path: path.to_owned(), source })
         }
         _ => roll_back(&mut client, &args.what, &request).await,
@@ -153,15 +158,19 @@ async fn import_file(
     request: &Request<'_>,
     source: &Source<'_>,
     reading: &Reading,
+    area: Area,
 ) -> Result<(Outcome, Notes), ImportError> {
     match what {
-        What::List { .. } => import_sheet::<ListRow>(client, request, source, reading).await,
-        What::Stations { .. } => import_sheet::<StationRow>(client, request, source, reading).await,
-        What::Devices { .. } => import_sheet::<DeviceRow>(client, request, source, reading).await,
-        What::Zones { datum, .. } => import_zones(client, request, source, *datum).await,
+        What::List { .. } => import_sheet(client, request, source, reading, ListRow::parse).await,
+        What::Stations { .. } => {
+            let parse = move |cells: &Cells| StationRow::parse_in(cells, &area);
+            import_sheet(client, request, source, reading, parse).await
+        }
+        What::Devices { .. } => import_sheet(client, request, source, reading, DeviceRow::parse).await,
+        What::Zones { datum, .. } => import_zones(client, request, source, *datum, area).await,
         What::Inspections { .. } => inspections::import(client, request, source, reading).await,
         What::Vehicles { .. } | What::Rollback { .. } | What::History { .. } => {
-            import_sheet::<VehicleRow>(client, request, source, reading).await
+            import_sheet(client, request, source, reading, VehicleRow::parse).await
         }
     }
 }
@@ -185,13 +194,13 @@ async fn import_sheet<E: Row>(
     request: &Request<'_>,
     source: &Source<'_>,
     reading: &Reading,
+    parse: impl Fn(&Cells) -> Result<E, String> + Send + 'static,
 ) -> Result<(Outcome, Notes), ImportError> {
     let (path, form, reading) = (source.path.to_owned(), source.inspected.form, reading.clone());
     let mut sheet = blocking(move || Sheet::open(&path, form, &reading, E::HEADER)).await?;
     let Header { ignored, absent, .. } = sheet.header().clone();
     let passed_over = sheet.passed_over().to_vec();
-    let read =
-        move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(E::parse, refusals, take);
+    let read = move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(&parse, refusals, take);
     let outcome = feed(client, request, source, read).await?;
     let notes = Notes {
         encoding: source.inspected.form.name(),
@@ -208,10 +217,11 @@ async fn import_zones(
     request: &Request<'_>,
     source: &Source<'_>,
     datum: Datum,
+    area: Area,
 ) -> Result<(Outcome, Notes), ImportError> {
     let path = source.path.to_owned();
     let read = move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, ZoneRow) -> bool| {
-        ZoneRow::read_file(&path, datum, refusals, take)
+        ZoneRow::read_file(&path, datum, &area, refusals, take)
     };
     let outcome = feed(client, request, source, read).await?;
     let Inspected { form, sha256, .. } = source.inspected;
@@ -260,6 +270,11 @@ fn connector(args: &Args) -> Result<Connector, CommandError> {
     let settings = args.config.load()?.database;
     let url = args.database.clone().unwrap_or_else(|| settings.url.clone());
     Ok(Connector::new(&config::Database { url, ..settings })?)
+}
+
+/// Where stations and zones can be.
+fn area(args: &Args) -> Result<Area, CommandError> {
+    Ok(RuleBook::load(args.config.load()?.judge)?.terminal.bounds().area)
 }
 
 /// Who runs the command.

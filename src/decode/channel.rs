@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use super::bounds::Span;
+
 /// Why a channel holds no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +88,14 @@ impl Channel {
             Self::OUT_OF_RANGE => Some(NotValue::OutOfRange),
             _ => None,
         }
+    }
+
+    /// The same, unless it is a number outside the span.
+    #[inline(always)]
+    pub(super) fn within(self, span: Span) -> Self {
+        // What is no number is a NaN, which lies on neither side.
+        let value = f64::from_bits(self.0);
+        if value < span.min || value > span.max { Self::OUT_OF_RANGE } else { self }
     }
 
     /// Whether the layout has no such channel.

@@ -264,9 +264,14 @@ impl Frame {
 
     /// The packet's own position: removal alarms, non-road packets, JSON.
     pub const fn position(&self) -> Option<Position> {
+        self.position_reading().get()
+    }
+
+    /// The packet's own position, or why it says none.
+    pub const fn position_reading(&self) -> PositionReading {
         match &self.unit {
-            Unit::Data { position } | Unit::RemovalAlarm { position, .. } => position.get(),
-            _ => None,
+            Unit::Data { position } | Unit::RemovalAlarm { position, .. } => *position,
+            _ => PositionReading::Absent,
         }
     }
 

@@ -54,6 +54,28 @@ impl DiagnosisProtocol {
     }
 }
 
+impl DiagnosisProtocol {
+    /// Whether four bytes of the list of trouble codes are no code, whatever the last one (status or occurrence count)
+    /// says: zeros and ones fill lists, and each protocol has a first and a last number that name no fault.
+    pub const fn is_filler(self, [a, b, c, _]: [u8; 4]) -> bool {
+        match self {
+            // P0000 and U3FFF with any byte for how it failed.
+            Self::Iso15765 | Self::Iso27145 | Self::Iso15031 => matches!((a, b), (0, 0) | (0xff, 0xff)),
+            // SPN 0 is no parameter; SPN 524287 is all ones, "not available".
+            Self::J1939 => matches!((a, b, c >> 5), (0, 0, 0) | (0xff, 0xff, 7)),
+            Self::Invalid | Self::Reserved(_) => matches!((a, b, c), (0, 0, 0) | (0xff, 0xff, 0xff)),
+        }
+    }
+
+    /// Whether an in-use performance counter is a count: all ones is none, and over J1939 no number above `FAFF` is.
+    pub const fn is_count(self, counter: u16) -> bool {
+        match self {
+            Self::J1939 => counter <= 0xfaff,
+            _ => counter != 0xffff,
+        }
+    }
+}
+
 /// The malfunction indicator lamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mil {
@@ -163,7 +185,8 @@ pub struct ObdDetail {
     /// Calibration verification number; some terminals send raw binary here.
     pub cvn: [u8; 18],
     /// In-use performance counters: general denominator, ignition cycles, then numerator and denominator of NMHC
-    /// catalyst, NOx catalyst, NOx adsorber, particle filter, exhaust gas sensor, EGR/VVT, boost pressure, fuel.
+    /// catalyst, NOx catalyst, NOx adsorber, particle filter, exhaust gas sensor, EGR/VVT, boost pressure, fuel. As sent;
+    /// see [`DiagnosisProtocol::is_count`].
     pub iupr: [u16; 18],
 }
 
@@ -174,7 +197,7 @@ pub struct Obd {
     pub mil: Mil,
     /// `None` in non-road machines.
     pub detail: Option<ObdDetail>,
-    /// Trouble codes, or why the terminal gave no count.
+    /// The list of trouble codes as sent, or why the terminal gave no count; see [`Obd::codes`].
     pub dtc: Result<Dtcs, NotValue>,
     /// Of the packet, in non-road machines; absent on the road.
     pub position: PositionReading,
@@ -202,6 +225,19 @@ fn dtcs(body: &[u8], head: usize) -> Result<Dtcs, NotValue> {
 }
 
 impl Obd {
+    /// The trouble codes that name a fault, each once, in the order they were sent; a code is the same whatever its last
+    /// byte, of which the first one sent is kept.
+    pub fn codes(&self) -> Dtcs {
+        let mut codes = Dtcs::new();
+        let sent = self.dtc.as_deref().unwrap_or_default();
+        for &code in sent.iter().filter(|code| !self.diagnosis_protocol.is_filler(**code)) {
+            if !codes.iter().any(|known| known[..3] == code[..3]) {
+                codes.push(code);
+            }
+        }
+        codes
+    }
+
     pub(super) fn read_road(body: &[u8]) -> Option<Self> {
         let head: &[u8; ROAD_HEAD] = body.first_chunk()?;
         let (&[protocol, mil], rest) = head.split_first_chunk()?;

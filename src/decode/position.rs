@@ -51,7 +51,8 @@ impl PositionReading {
             return PositionReading::Not(NotValue::NotAvailable);
         };
         let (lon, lat) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
-        if lon == u32::MAX || lat == u32::MAX {
+        // Zero is what a receiver that has never had a fix, or a terminal without one, leaves in the field.
+        if lon == u32::MAX || lat == u32::MAX || lon | lat == 0 {
             return PositionReading::Not(NotValue::NotAvailable);
         }
         let (lon, lat) = (f64::from(lon) / per_degree, f64::from(lat) / per_degree);

@@ -216,6 +216,10 @@ macro_rules! channels {
         }
 
         impl $name {
+            /// Names of the channels, in order.
+            pub const NAMES: [&'static str; { const ALL: &[&str] = &[$(stringify!($field)),+]; ALL.len() }] =
+                [$(stringify!($field)),+];
+
             /// Sizes of the layouts, bytes.
             const SIZES: &[usize] = &[$($size),+];
 
@@ -247,6 +251,15 @@ macro_rules! channels {
                     let at = const { [$($crate::decode::scale::place!($at)),+][LAYOUT] };
                     if at != NOWHERE { $scale.write(self.$field, body, at); }
                 )+
+            }
+
+            /// Takes back every value outside its span; the spans are in the order of [`Self::NAMES`].
+            pub(in crate::decode) fn keep_within(
+                &mut self,
+                spans: &[$crate::decode::bounds::Span; $name::NAMES.len()],
+            ) {
+                let [$($field),+] = *spans;
+                $( self.$field = self.$field.within($field); )+
             }
 
             /// Every channel in order, with its name and scale.

@@ -65,14 +65,14 @@ impl Serialize for Frame {
 fn serialize_unit<M: SerializeMap>(unit: &Unit, map: &mut M) -> Result<(), M::Error> {
     match unit {
         Unit::Data { position: PositionReading::Absent } => Ok(()),
-        Unit::Data { position } => map.serialize_entry("position", position),
+        Unit::Data { position } => serialize_position(*position, map),
         Unit::Login { iccid, tail } => {
             map.serialize_entry("iccid", iccid)?;
             serialize_tail(tail, map)
         }
         Unit::Logout { tail } | Unit::TimeSync { tail } => serialize_tail(tail, map),
         Unit::RemovalAlarm { position, diagnosis_obtainable } => {
-            map.serialize_entry("position", position)?;
+            serialize_position(*position, map)?;
             match diagnosis_obtainable {
                 Some(obtainable) => map.serialize_entry("diagnosis_obtainable", obtainable),
                 None => Ok(()),
@@ -88,6 +88,14 @@ fn serialize_unit<M: SerializeMap>(unit: &Unit, map: &mut M) -> Result<(), M::Er
             map.serialize_entry("info", info)
         }
         Unit::User { data } => map.serialize_entry("data_hex", &UpperHex(data)),
+    }
+}
+
+fn serialize_position<M: SerializeMap>(position: PositionReading, map: &mut M) -> Result<(), M::Error> {
+    map.serialize_entry("position", &position)?;
+    match position {
+        PositionReading::Not(why) => map.serialize_entry("not_values", &NotValues(&[("position", why)])),
+        PositionReading::Known(_) | PositionReading::Absent => Ok(()),
     }
 }
 
@@ -191,10 +199,18 @@ impl<M: SerializeMap> Fields<M> {
             self.entry("vin", &detail.vin);
             self.entry("calibration_id", &detail.calibration_id);
             self.entry("cvn_hex", &UpperHex(&detail.cvn));
-            self.entry("iupr", &detail.iupr);
+            let counts = |counter: &u16| Some(*counter).filter(|counter| obd.diagnosis_protocol.is_count(*counter));
+            self.entry("iupr", &detail.iupr.each_ref().map(counts));
         }
         match &obd.dtc {
-            Ok(codes) => self.entry("dtc", &HexList(codes)),
+            Ok(sent) => {
+                let codes = obd.codes();
+                self.entry("dtc", &HexList(&codes));
+                // What was left out stays to be seen.
+                if codes.len() != sent.len() {
+                    self.entry("dtc_sent", &HexList(sent));
+                }
+            }
             Err(why) => self.without_value("dtc", *why),
         }
         self.position(obd.position);

@@ -153,6 +153,7 @@ fn position(value: &Value) -> Result<PositionReading, Fault> {
         Some(value) => value.as_f64().map(Some).ok_or_else(|| wrong_type(&format!("position.{name}"), "a number")),
     };
     Ok(match (degrees("lon")?, degrees("lat")?) {
+        (Some(0.0), Some(0.0)) => PositionReading::Not(NotValue::NotAvailable),
         (Some(lon), Some(lat)) if lon.abs() <= 180.0 && lat.abs() <= 90.0 => {
             PositionReading::Known(Position { valid, lon, lat })
         }

@@ -1,6 +1,7 @@
 //! The public frames, one by one; then properties that hold for every input.
 
 mod corpus;
+mod fillers;
 mod public_frames;
 mod refusals;
 mod round_trip;

@@ -14,7 +14,7 @@
 //!   uploaded late would give the finding another name, and the police a revocation for nothing. Two plates on the road all
 //!   day make one finding that grows, with the first [`LISTED`] pairs and the number of all.
 //! - **Places.** A fixed station stands where the register says. A unit that moves, and a station that the register does
-//!   not place, says itself where it was; a sighting without a place says nothing. One rig is never compared with itself.
+//!   not place, says itself where it was; a sighting without a place, or at one that is none, says nothing. One rig is never compared with itself.
 //! - Each such finding waits for a person: a camera may have misread another plate as this one.
 //!
 //! **How a pair is found.** An innocent passage leaves no evaluation task (`super::tasks`), and most pairs are two innocent
@@ -47,7 +47,7 @@ use crate::{
     config,
     finding::{Evidence, Finding, Review, Subject, finding_id},
     pipeline::passage::reading_name,
-    reading::{PlateKey, Timestamp},
+    reading::{Area, PlateKey, Timestamp},
 };
 
 pub mod history;
@@ -70,15 +70,18 @@ pub struct Rule {
     pub position_uncertainty_m: f64,
     /// Between the clocks of two stations.
     pub clock_uncertainty_seconds: f64,
+    /// What lies outside is no place.
+    pub area: Area,
 }
 
 impl Rule {
-    pub fn of(plates: &config::Plates) -> Self {
+    pub fn of(plates: &config::Plates, area: Area) -> Self {
         Self {
             window_seconds: plates.clone_window_seconds,
             speed_kmh: plates.clone_speed_kmh,
             position_uncertainty_m: plates.clone_position_uncertainty_m,
             clock_uncertainty_seconds: plates.clone_clock_uncertainty_seconds,
+            area,
         }
     }
 

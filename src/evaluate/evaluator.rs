@@ -140,7 +140,7 @@ impl Evaluator {
             changes.extend(nox::evaluate(&transaction, prepared, &terminals, &self.rules.settings).await?);
         }
         if !clones.is_empty() {
-            let rule = cloned::Rule::of(&self.rules.settings.plates);
+            let rule = cloned::Rule::of(&self.rules.settings.plates, self.rules.terminal.bounds().area);
             changes.extend(history::evaluate(&transaction, prepared, &clones, &rule).await?);
         }
         let events = reconcile::apply(&transaction, prepared, &changes).await?;

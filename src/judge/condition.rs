@@ -5,7 +5,7 @@ use crate::{
     vehicle::stations::Station,
 };
 
-use super::limits::{Citation, Interval};
+use super::limits::{Bounds, Channel, Citation, Interval};
 
 /// What the register knows of the station that a verdict may need.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -46,7 +46,7 @@ macro_rules! keys {
             const fn reason(self, fault: Fault) -> &'static str {
                 match (self, fault) {
                     $(
-                        (Self::$variant, Fault::Missing) => $missing,
+                        (Self::$variant, Fault::Missing | Fault::Beyond(_)) => $missing,
                         (Self::$variant, Fault::TooLow(_)) => $low,
                         (Self::$variant, Fault::TooHigh(_)) => $high,
                     )*
@@ -76,16 +76,30 @@ impl ConditionKey {
         Self::ALL.iter().copied().find(|key| key.name() == name)
     }
 
-    fn value(self, passage: &Passage, station: Option<&StationFacts>) -> Option<f32> {
+    /// The instrument that it looks at; papers and rain have none.
+    pub const fn channel(self) -> Option<Channel> {
+        Some(match self {
+            Self::TemperatureC => Channel::Temperature,
+            Self::HumidityPct => Channel::Humidity,
+            Self::PressureKpa => Channel::Pressure,
+            Self::WindSpeedMs => Channel::WindSpeed,
+            Self::SpeedKmh => Channel::Speed,
+            Self::VspKwt => Channel::Vsp,
+            Self::Co2Pct => Channel::Co2,
+            Self::Precipitation | Self::CalibrationAgeDays | Self::CertificateDaysLeft => return None,
+        })
+    }
+
+    fn value(self, passage: &Passage, station: Option<&StationFacts>, bounds: &Bounds) -> Option<f32> {
         match self {
             Self::Precipitation => passage.precipitation.map(|wet| f32::from(u8::from(wet))),
-            Self::TemperatureC => passage.temperature_c,
-            Self::HumidityPct => passage.humidity_pct,
-            Self::PressureKpa => passage.pressure_kpa,
-            Self::WindSpeedMs => passage.wind_speed_ms,
-            Self::SpeedKmh => passage.speed_kmh,
-            Self::VspKwt => passage.vsp_kwt.or_else(|| computed_vsp(passage, station)),
-            Self::Co2Pct => passage.co2_pct,
+            Self::TemperatureC => bounds.measured(Channel::Temperature, passage),
+            Self::HumidityPct => bounds.measured(Channel::Humidity, passage),
+            Self::PressureKpa => bounds.measured(Channel::Pressure, passage),
+            Self::WindSpeedMs => bounds.measured(Channel::WindSpeed, passage),
+            Self::SpeedKmh => bounds.measured(Channel::Speed, passage),
+            Self::VspKwt => bounds.measured(Channel::Vsp, passage).or_else(|| computed_vsp(passage, station, bounds)),
+            Self::Co2Pct => bounds.measured(Channel::Co2, passage),
             Self::CalibrationAgeDays => {
                 // A calibration after the passage says nothing about it.
                 [passage.calibrated_at, station.and_then(|s| s.calibrated_at)]
@@ -110,10 +124,10 @@ fn days_between(from: Timestamp, to: Timestamp) -> f32 {
 
 /// Vehicle specific power in the SI form of Jimenez, kW/t: `v (1.1 a + 9.81 sin θ + 0.132) + 0.000302 v³` with v in
 /// m/s. From the literature; that HJ 845 uses the same form is not confirmed (UNSOURCED-high).
-fn computed_vsp(passage: &Passage, station: Option<&StationFacts>) -> Option<f32> {
-    let v = passage.speed_kmh? / 3.6;
-    let a = passage.acceleration_ms2?;
-    let slope = passage.slope_deg.or_else(|| station?.slope_deg)?;
+fn computed_vsp(passage: &Passage, station: Option<&StationFacts>, bounds: &Bounds) -> Option<f32> {
+    let v = bounds.measured(Channel::Speed, passage)? / 3.6;
+    let a = bounds.measured(Channel::Acceleration, passage)?;
+    let slope = bounds.measured(Channel::Slope, passage).or_else(|| station?.slope_deg)?;
     Some(v * (1.1 * a + 9.81 * slope.to_radians().sin() + 0.132) + 0.000_302 * v * v * v)
 }
 
@@ -137,6 +151,8 @@ pub struct Condition {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fault {
     Missing,
+    /// Something was sent that the instrument cannot have measured.
+    Beyond(f32),
     TooLow(f32),
     TooHigh(f32),
 }
@@ -153,13 +169,24 @@ pub struct Unmet {
 impl Unmet {
     /// The code in `reasons`, such as `wind_speed_ms_too_high`.
     pub const fn reason(&self) -> &'static str {
-        self.key.reason(self.fault)
+        match (self.fault, self.key.channel()) {
+            (Fault::Beyond(_), Some(channel)) => channel.beyond(),
+            (fault, _) => self.key.reason(fault),
+        }
+    }
+
+    /// The instrument that cannot have measured what was sent.
+    pub(super) const fn beyond(&self) -> Option<Channel> {
+        match self.fault {
+            Fault::Beyond(_) => self.key.channel(),
+            Fault::Missing | Fault::TooLow(_) | Fault::TooHigh(_) => None,
+        }
     }
 
     pub(super) fn value(&self) -> Option<f32> {
         match self.fault {
             Fault::Missing => None,
-            Fault::TooLow(value) | Fault::TooHigh(value) => Some(value),
+            Fault::Beyond(value) | Fault::TooLow(value) | Fault::TooHigh(value) => Some(value),
         }
     }
 }
@@ -175,10 +202,20 @@ pub(super) enum Checked {
 
 impl Condition {
     /// `place` is its place in the rule book.
-    pub(super) fn check(&self, place: u16, passage: &Passage, station: Option<&StationFacts>) -> Checked {
+    pub(super) fn check(
+        &self,
+        place: u16,
+        passage: &Passage,
+        station: Option<&StationFacts>,
+        bounds: &Bounds,
+    ) -> Checked {
         let unmet = |fault| Checked::Unmet(Unmet { condition: place, key: self.key, fault });
-        let Some(value) = self.key.value(passage, station) else {
-            return if self.needed { unmet(Fault::Missing) } else { Checked::PassedOver };
+        let Some(value) = self.key.value(passage, station, bounds) else {
+            if !self.needed {
+                return Checked::PassedOver;
+            }
+            let sent = self.key.channel().and_then(|channel| bounds.beyond(channel, passage));
+            return unmet(sent.map_or(Fault::Missing, Fault::Beyond));
         };
         if self.min.is_some_and(|min| value < min) || self.above.is_some_and(|above| value <= above) {
             return unmet(Fault::TooLow(value));

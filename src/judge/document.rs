@@ -5,13 +5,12 @@ use serde::Serialize;
 
 use super::{
     RuleBook,
-    condition::Unmet,
     doubt::SuspicionDocument,
     findings::NOTICE_ONLY,
     limits::Confidence,
     pollutant::Pollutant,
     rules::Action,
-    verdict::{Judgement, Outcome, PollutantVerdict},
+    verdict::{Judgement, Outcome},
 };
 use crate::{
     finding::Review,
@@ -25,8 +24,10 @@ use crate::{
     },
 };
 
+mod measured;
 mod vehicle;
 
+pub use measured::{ConditionDocument, InstrumentDocument, PollutantDocument};
 pub(super) use vehicle::labels;
 pub use vehicle::{FuelName, MatchName, VehicleDocument};
 
@@ -151,49 +152,6 @@ pub struct UndeterminedDocument {
     pub missing: &'static str,
 }
 
-/// One pollutant of a verdict.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct PollutantDocument {
-    pub pollutant: Pollutant,
-    pub verdict: Outcome,
-    pub value: f64,
-    pub unit: &'static str,
-    /// `null` where there is none for this vehicle, or none could be chosen.
-    pub limit: Option<f64>,
-    /// `null` where the measurement is neither over nor not.
-    pub over: Option<bool>,
-    pub standard: Option<String>,
-    pub clause: Option<String>,
-    /// Where the number comes from, and how sure that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<Confidence>,
-    /// By itself starts a recheck rather than a penalty.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(default)]
-    pub screening: bool,
-}
-
-/// A condition of measurement that was not met.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ConditionDocument {
-    pub condition: &'static str,
-    /// `null` when it was not measured.
-    pub value: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// Exclusive lower bound.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub above: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
-    pub unit: &'static str,
-    pub standard: String,
-    pub clause: String,
-    pub source: String,
-    pub confidence: Confidence,
-}
 
 /// Consecutive valid tests over the limit of one pollutant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -260,7 +218,7 @@ pub(super) fn of_verdict(
         plate_as_read: passage.plate_as_read.map(|spelling| spelling.to_string()),
         plate_color: passage.plate_color,
         verdict: verdict.outcome,
-        pollutants: verdict.pollutants.iter().map(|each| pollutant(each, book)).collect(),
+        pollutants: verdict.pollutants.iter().map(|each| PollutantDocument::of(each, verdict, book)).collect(),
         vehicle: VehicleDocument::of(passage, matched, book),
         episodes: Vec::new(),
         rules: Vec::new(),
@@ -271,50 +229,13 @@ pub(super) fn of_verdict(
             .exemption_candidate(&super::remote_sensing::case(verdict, passage, matched, &nowhere, false))
             .map(|found| ExemptionDocument { year: found.year, entry: EntryDocument::of(found.entry) }),
         reasons: verdict.reasons().map(str::to_owned).collect(),
-        conditions: verdict.unmet.iter().filter_map(|unmet| condition(unmet, book)).collect(),
+        conditions: verdict.unmet.iter().filter_map(|unmet| ConditionDocument::of(unmet, book)).collect(),
         conditions_passed_over: verdict.passed_over.iter().map(|key| key.name()).collect(),
         needs_review: Vec::new(),
         suspicion: verdict.suspicion.as_deref().map(|suspicion| SuspicionDocument::of(suspicion, book)),
         limits_version: book.limits.version().to_owned(),
         rules_version: book.rules.version().to_owned(),
     }
-}
-
-fn pollutant(verdict: &PollutantVerdict, book: &RuleBook) -> PollutantDocument {
-    let limit = verdict.entry.and_then(|place| book.limits.limit(place));
-    PollutantDocument {
-        pollutant: verdict.pollutant,
-        verdict: verdict.outcome,
-        value: exact(verdict.value),
-        unit: verdict.pollutant.unit(),
-        limit: verdict.limit.map(exact),
-        over: match verdict.outcome {
-            Outcome::OverLimit => Some(true),
-            Outcome::Pass => Some(false),
-            Outcome::Invalid | Outcome::NotApplicable | Outcome::Undetermined => None,
-        },
-        standard: limit.map(|limit| limit.citation.standard.to_string()),
-        clause: limit.map(|limit| limit.citation.clause.to_string()),
-        source: limit.map(|limit| limit.citation.source.to_string()),
-        confidence: limit.map(|limit| limit.citation.confidence),
-        screening: verdict.screening,
-    }
-}
-
-fn condition(unmet: &Unmet, book: &RuleBook) -> Option<ConditionDocument> {
-    let condition = book.limits.condition(unmet.condition)?;
-    Some(ConditionDocument {
-        condition: condition.key.name(),
-        value: unmet.value().map(exact),
-        min: condition.min.map(exact),
-        above: condition.above.map(exact),
-        max: condition.max.map(exact),
-        unit: condition.key.unit(),
-        standard: condition.citation.standard.to_string(),
-        clause: condition.citation.clause.to_string(),
-        source: condition.citation.source.to_string(),
-        confidence: condition.citation.confidence,
-    })
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@ use crate::{
 };
 
 pub mod bar;
+pub mod bound;
 pub(super) mod file;
 pub(super) mod load;
 pub mod reset;
 
 pub use bar::{Bar, Business};
+pub use bound::{Bound, Bounds, Channel};
 pub use load::{LimitsError, LimitsErrors};
 pub use reset::{InspectionKind, Reset};
 
@@ -160,6 +162,7 @@ pub struct Limits {
     /// Bits of the pollutants that any class has an entry for.
     limited: u8,
     conditions: Vec<Condition>,
+    bounds: Bounds,
     lists: Vec<ListRule>,
     bars: Vec<Bar>,
     episode: EpisodeRule,
@@ -200,6 +203,11 @@ impl Limits {
 
     pub(super) fn conditions_at(&self, at: Timestamp) -> impl Iterator<Item = (u16, &Condition)> {
         (0_u16..).zip(&self.conditions).filter(move |(_, condition)| condition.interval.holds(at))
+    }
+
+    /// What the rigs' instruments can have measured.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     pub(super) fn condition(&self, place: u16) -> Option<&Condition> {

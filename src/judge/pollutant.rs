@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::reading::passage::Passage;
+use super::limits::Channel;
 
 /// A pollutant with a limit of its own. The names are those of `limits.toml`, verdicts and stored tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -58,15 +58,15 @@ impl Pollutant {
         }
     }
 
-    /// What this passage says of it; `None` where it was not measured.
-    pub fn measured(self, passage: &Passage) -> Option<f32> {
+    /// Where a passage says it.
+    pub const fn channel(self) -> Channel {
         match self {
-            Self::Opacity => passage.opacity_pct,
-            Self::OpacityK => passage.opacity_k_m1,
-            Self::Ringelmann => passage.ringelmann,
-            Self::No => passage.no_ppm,
-            Self::Co => passage.co_pct,
-            Self::Hc => passage.hc_ppm,
+            Self::Opacity => Channel::Opacity,
+            Self::OpacityK => Channel::OpacityK,
+            Self::Ringelmann => Channel::Ringelmann,
+            Self::No => Channel::No,
+            Self::Co => Channel::Co,
+            Self::Hc => Channel::Hc,
         }
     }
 

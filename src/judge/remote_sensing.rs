@@ -9,7 +9,8 @@
 //!    decides nothing; that diesel is suspected is noted among the reasons, and [`super::suspicion`] says what it would mean.
 //! 4. Over means strictly greater than the limit in force when the vehicle passed.
 //!
-//! A pollutant that was not measured does not appear: a black-smoke camera measures no gas.
+//! A value that the instrument cannot have measured ([`super::limits::bound`]) is none: the test is `invalid`, whatever else
+//! was in order. A pollutant that was not measured does not appear: a black-smoke camera measures no gas.
 //!
 //! The whole is `over_limit` where any pollutant is; otherwise it acquits (`pass`) only where everything measured and
 //! limited passed: one undetermined or invalid pollutant makes the whole that, because an acquittal that overlooks a
@@ -123,23 +124,29 @@ fn verdict(passage: &Passage, matched: &VehicleMatch, station: Option<&StationFa
         pollutants: SmallVec::new(),
         unmet: SmallVec::new(),
         passed_over: SmallVec::new(),
+        beyond: SmallVec::new(),
         notes: SmallVec::new(),
         suspicion: None,
     };
     let mut measured = 0;
     for pollutant in book.limits.limited() {
-        let Some(value) = pollutant.measured(passage) else { continue };
+        let Some(value) = pollutant.channel().sent(passage) else { continue };
+        let bound = book.limits.bounds().of(pollutant.channel());
         let entry = match standing {
             Standing::Class(class) => book.limits.find(pollutant, class, passage.passed_at),
             Standing::NoLimits | Standing::Unknown(_) => None,
         };
         let outcome = match (standing, entry) {
+            (Standing::Class(_) | Standing::NoLimits, None) => Outcome::NotApplicable,
+            _ if !bound.holds(value) => {
+                verdict.beyond.push(pollutant);
+                Outcome::Invalid
+            }
             (Standing::Unknown(_), _) => Outcome::Undetermined,
-            (_, None) => Outcome::NotApplicable,
             (_, Some((_, limit))) if value > limit.value => Outcome::OverLimit,
             (_, Some(_)) => Outcome::Pass,
         };
-        if outcome != Outcome::NotApplicable {
+        if !matches!(outcome, Outcome::NotApplicable | Outcome::Invalid) {
             measured |= pollutant.bit();
         }
         let (limit, screening) = entry.map(|(_, limit)| (limit.value, limit.screening)).unzip();
@@ -164,7 +171,7 @@ fn invalidate(verdict: &mut Verdict, passage: &Passage, station: Option<&Station
         if condition.pollutants & measured == 0 {
             continue;
         }
-        match condition.check(place, passage, station) {
+        match condition.check(place, passage, station, book.limits.bounds()) {
             Checked::Met => {}
             Checked::PassedOver => verdict.passed_over.push(condition.key),
             Checked::Unmet(unmet) => {

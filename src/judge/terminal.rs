@@ -46,11 +46,11 @@ pub enum Alarm<'a> {
 }
 
 /// The finding that an item of a terminal makes by itself, if any. A lamp without codes, or codes without the lamp, is
-/// none.
+/// none, and neither are codes that only fill the list.
 pub fn terminal(facts: &TerminalFacts<'_>) -> Option<Finding> {
     match facts.alarm {
         Alarm::Removal => Some(finding(facts, REMOVAL_RULE, None)),
-        Alarm::Diagnosis { protocol, mil_on: true, dtcs } if !dtcs.is_empty() => {
+        Alarm::Diagnosis { protocol, mil_on: true, dtcs } if !dtcs.iter().all(|code| protocol.is_filler(*code)) => {
             Some(finding(facts, LAMP_RULE, Some((protocol, dtcs))))
         }
         Alarm::Diagnosis { .. } => None,
@@ -63,8 +63,9 @@ fn finding(facts: &TerminalFacts<'_>, rule: &'static str, trouble: Option<(Diagn
     let mut key = format!("{}/{day}/", facts.device);
     let mut content = json!({ "rule": rule, "device": facts.device, "day": day.to_string(), "codes": null });
     if let Some((protocol, dtcs)) = trouble {
+        let named = dtcs.iter().filter(|code| !protocol.is_filler(**code));
         let codes: BTreeMap<String, [u8; 4]> =
-            dtcs.iter().map(|&[a, b, c, _]| (hex::encode_upper([a, b, c]), [a, b, c, 0])).collect();
+            named.map(|&[a, b, c, _]| (hex::encode_upper([a, b, c]), [a, b, c, 0])).collect();
         let described: Vec<Value> = codes
             .iter()
             .map(|(code, bytes)| {
@@ -192,6 +193,16 @@ mod tests {
     fn lamp_and_codes_are_both_needed() {
         assert_eq!(lamp("2026-03-01T08:00:00+08:00", true, &[]), None);
         assert_eq!(lamp("2026-03-01T08:00:00+08:00", false, &[[1, 2, 3, 4]]), None);
+    }
+
+    #[test]
+    fn a_lamp_with_nothing_but_fillers_raises_nothing() {
+        let noon = "2026-03-01T12:00:00+08:00";
+        for filler in [[0; 4], [0xff; 4], [0, 0, 0, 0xaf], [0xff, 0xff, 0xff, 0x2f], [0, 0, 0x42, 0x0a]] {
+            assert_eq!(lamp(noon, true, &[filler, filler]), None, "{filler:?}");
+            let beside = lamp(noon, true, &[filler, [0x14, 0x56, 0, 0xaf]]);
+            assert_eq!(beside, lamp(noon, true, &[[0x14, 0x56, 0, 0xaf]]), "a filler beside a code is not there");
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use toml::Spanned;
 
 use super::limits::{Confidence, LimitsError, LimitsErrors};
+use crate::decode::Bounds;
+
+mod instrument;
 
 /// The table built into the program.
 pub const BUILT_IN: &str = include_str!("../../schemas/terminal.toml");
@@ -43,6 +46,16 @@ macro_rules! sections {
 }
 
 sections! {
+    place: Place {
+        min_lon: "deg", -180.0, 180.0;
+        max_lon: "deg", -180.0, 180.0;
+        min_lat: "deg", -90.0, 90.0;
+        max_lat: "deg", -90.0, 90.0;
+    }
+    parts: Parts {
+        filter_from_stage: "1", 0.0, 7.0;
+        reagent_from_stage: "1", 0.0, 7.0;
+    }
     evaluation: Evaluation { delay_seconds: "s", 0.0, 86_400.0; }
     record: Record {
         above_rpm: "r/min", 0.0, 10_000.0;
@@ -185,6 +198,7 @@ pub struct TerminalTable {
     off: Vec<AlarmRule>,
     /// Every section as findings show it: each number with unit, source and confidence.
     shown: BTreeMap<&'static str, Value>,
+    bounds: Bounds,
     fingerprint: i64,
 }
 
@@ -222,6 +236,8 @@ impl TerminalTable {
         if version.trim().is_empty() {
             report(1, "version is empty".into());
         }
+        let (spans, problems) = instrument::read(file.remove(instrument::SECTION), &line_of);
+        problems.into_iter().for_each(|(line, problem)| report(line, problem));
         let mut sections: BTreeMap<&str, Section> = BTreeMap::new();
         for (name, section) in file {
             let line = line_of(section.span().start);
@@ -245,23 +261,32 @@ impl TerminalTable {
         for (name, _) in SECTIONS.iter().filter(|(name, _)| !sections.contains_key(name)) {
             report(1, format!("section [{name}] is missing"));
         }
+        let number = |section: &str, key: &str| {
+            sections.get(section).and_then(|section| section.numbers.get(key)).map_or(0.0, |number| number.value)
+        };
+        let numbers = Thresholds::gather(number);
+        let bounds = instrument::bounds(&numbers.place, &spans);
+        if errors.is_empty()
+            && (bounds.area.min_lon >= bounds.area.max_lon || bounds.area.min_lat >= bounds.area.max_lat)
+        {
+            errors.push(LimitsError { line: 1, problem: "place holds no position".into() });
+        }
         if !errors.is_empty() {
             errors.sort_by_key(|error| error.line);
             return Err(LimitsErrors(errors));
         }
-        let number = |section: &str, key: &str| {
-            sections.get(section).and_then(|section| section.numbers.get(key)).map_or(0.0, |number| number.value)
-        };
-        let mut values = Vec::new();
+        let mut values: Vec<u8> =
+            spans.values().flat_map(|span| [span.min, span.max]).flat_map(f64::to_be_bytes).collect();
         for (section, specs) in SECTIONS {
             values.extend(specs.iter().flat_map(|spec| number(section, spec.key).to_bits().to_be_bytes()));
         }
         let is_on = |rule: &AlarmRule| sections.get(rule.section()).is_none_or(|s| s.enabled != Some(false));
         Ok(Self {
-            numbers: Thresholds::gather(number),
+            numbers,
             version: version.into(),
             off: AlarmRule::ALL.into_iter().filter(|rule| !is_on(rule)).collect(),
             shown: sections.iter().filter_map(|(name, section)| Some((known(name)?, shown(section)))).collect(),
+            bounds,
             fingerprint: xxhash_rust::xxh3::xxh3_64(&values) as i64,
         })
     }
@@ -272,6 +297,11 @@ impl TerminalTable {
 
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What the instruments can have measured, and where.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// The numbers of a rule as its findings show them.
@@ -325,52 +355,4 @@ fn shown(section: &Section) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(from: &str, to: &str) -> Vec<String> {
-        assert!(BUILT_IN.contains(from), "{from}");
-        let errors = TerminalTable::parse(&BUILT_IN.replacen(from, to, 1)).expect_err("a mistake");
-        errors.0.into_iter().map(|error| error.problem).collect()
-    }
-
-    #[test]
-    fn the_built_in_table_is_right() {
-        let table = TerminalTable::parse(BUILT_IN).expect("right");
-        assert_eq!(table.numbers.scr_efficiency.min_efficiency_pct, 50.0);
-        assert!(AlarmRule::ALL.iter().all(|&rule| table.is_on(rule) && table.shown(rule).is_object()));
-    }
-
-    #[test]
-    fn every_mistake_is_told() {
-        let efficiency = "min_efficiency_pct = { value = 50, unit = \"%\"";
-        let over = problems(efficiency, "min_efficiency_pct = { value = 101, unit = \"%\"");
-        assert_eq!(over, ["scr_efficiency.min_efficiency_pct: 101 is outside 0..=100"]);
-        let nan = problems(efficiency, "min_efficiency_pct = { value = nan, unit = \"%\"");
-        assert_eq!(nan, ["scr_efficiency.min_efficiency_pct: NaN is outside 0..=100"]);
-        let unit = problems(efficiency, "min_efficiency_pct = { value = 50, unit = \"1\"");
-        assert_eq!(unit, ["scr_efficiency.min_efficiency_pct: unit \"1\" is not \"%\""]);
-        let renamed = problems("min_efficiency_pct", "efficiency");
-        assert_eq!(
-            renamed,
-            ["scr_efficiency has no number \"efficiency\"", "scr_efficiency.min_efficiency_pct is missing"]
-        );
-        assert_eq!(
-            problems("[silence]", "[silent]"),
-            ["section [silence] is missing", "section \"silent\" is no rule of terminals"]
-        );
-        assert_eq!(problems("[record]", "[record]\nenabled = true"), ["record is no rule to switch"]);
-    }
-
-    #[test]
-    fn a_rule_can_be_switched_off_and_other_numbers_are_told_apart() {
-        let table = TerminalTable::built_in();
-        let off =
-            TerminalTable::parse(&BUILT_IN.replacen("[silence]\nenabled = true", "[silence]\nenabled = false", 1));
-        let off = off.expect("right");
-        assert!(!off.is_on(AlarmRule::Silence) && off.is_on(AlarmRule::PacketLoss));
-        assert_eq!(off.fingerprint(), table.fingerprint());
-        let other = TerminalTable::parse(&BUILT_IN.replacen("value = 50,", "value = 51,", 1)).expect("right");
-        assert_ne!(other.fingerprint(), table.fingerprint());
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Judgement of passages as a whole; the rule book here is the built-in table.
 
+mod fillers;
+
 use std::sync::{Arc, LazyLock};
 
 use serde_json::json;
@@ -440,6 +442,7 @@ fn verdicts_fit_their_schema() {
         (json!({}), matched(truck(), &[])),
         (json!({"opacity_pct": 41.2, "plate_confidence": 0.1}), matched(truck(), &["scrapped", "retire_n3"])),
         (json!({"wind_speed_ms": 9, "humidity_pct": null}), matched(truck(), &[])),
+        (json!({"no_ppm": -9999, "humidity_pct": 9999}), matched(truck(), &[])),
         (json!({"plate": null}), stranger()),
         (json!({"opacity_pct": 41.2}), misread()),
     ] {
@@ -455,13 +458,17 @@ fn expected(p: &Passage) -> Outcome {
     let dry = p.precipitation == Some(false);
     let weather = dry
         && within(p.temperature_c, -30.0, 45.0)
-        && within(p.humidity_pct, f32::MIN, 85.0)
+        && within(p.humidity_pct, 1.0, 85.0)
         && within(p.pressure_kpa, 70.0, 106.0)
-        && within(p.wind_speed_ms, f32::MIN, 5.0)
+        && within(p.wind_speed_ms, 0.0, 5.0)
         && within(p.speed_kmh, 10.0, 120.0)
         && p.vsp_kwt.is_some_and(|v| v > 0.0);
     let plume = weather && p.co2_pct.is_some_and(|v| v > 0.0);
-    let tests = [(p.opacity_pct, weather, 30.0), (p.ringelmann, dry, 1.0), (p.no_ppm, plume, 1500.0)];
+    // What the instrument cannot have measured is no valid test, whatever the weather was.
+    let (smoke, black, gas) =
+        (within(p.opacity_pct, -5.0, 100.0), within(p.ringelmann, 0.0, 5.0), within(p.no_ppm, -60.0, 5000.0));
+    let tests =
+        [(p.opacity_pct, weather && smoke, 30.0), (p.ringelmann, dry && black, 1.0), (p.no_ppm, plume && gas, 1500.0)];
     let measured: Vec<_> = tests.iter().filter_map(|&(value, valid, limit)| Some((value?, valid, limit))).collect();
     if measured.iter().any(|&(value, valid, limit)| valid && value > limit) {
         Outcome::OverLimit

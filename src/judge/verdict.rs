@@ -70,6 +70,8 @@ pub struct Verdict {
     pub unmet: SmallVec<[Unmet; 2]>,
     /// Conditions of which nothing is known and which the table of limits lets pass.
     pub passed_over: SmallVec<[ConditionKey; 2]>,
+    /// Pollutants whose instrument cannot have measured the value that was sent.
+    pub beyond: SmallVec<[Pollutant; 2]>,
     /// Further reasons: missing inputs and suspicions.
     pub notes: SmallVec<[&'static str; 2]>,
     /// What the values would mean if a vehicle of unknown fuel were the diesel it looks like.
@@ -85,7 +87,8 @@ impl Verdict {
 
     /// Every reason in words of a closed set, such as `wind_speed_ms_too_high` or `fuel_unknown`.
     pub fn reasons(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.unmet.iter().map(Unmet::reason).chain(self.notes.iter().copied())
+        let beyond = self.beyond.iter().map(|pollutant| pollutant.channel().beyond());
+        beyond.chain(self.unmet.iter().map(Unmet::reason)).chain(self.notes.iter().copied())
     }
 }
 

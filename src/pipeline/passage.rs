@@ -13,7 +13,7 @@ use crate::{
     decode::remote_sensing,
     evaluate::terminal::window_of,
     finding::Evidence,
-    judge::{self, Outcome, Pollutant, RuleBook, Verdict, terminal_table::AlarmRule},
+    judge::{self, Outcome, Pollutant, RuleBook, Verdict, limits::Channel, terminal_table::AlarmRule},
     reading::{passage::Passage, validate},
     store::{
         batch::{Batch, Judged, Origin, OwnedFinding, RowRef, Table, TerminalTask, VehicleTask},
@@ -85,7 +85,8 @@ impl Assembler {
             Some(before) => before.state_is_of_then(),
             None => !message.replayed && age <= i64::from(self.rules.settings.live_seconds) * 1_000_000,
         };
-        let surroundings = at.knowledge.surroundings(passage, registered, Some(message.received_at));
+        let area = &self.rules.terminal.bounds().area;
+        let surroundings = at.knowledge.surroundings(passage, registered, Some(message.received_at), area);
         let judgement = judge::passage_amid(passage, &matched, station.as_ref(), &surroundings, &self.rules, live);
 
         let table = &mut batch.keyed[Table::Passage as usize];
@@ -105,8 +106,9 @@ impl Assembler {
             None => row.null(),
         }
         row.int2(outcomes);
-        row.float8(passage.longitude);
-        row.float8(passage.latitude);
+        let place = area.place(passage.longitude, passage.latitude);
+        row.float8(place.map(|[lon, _]| lon));
+        row.float8(place.map(|[_, lat]| lat));
         let carrier = carrier(passage, &matched, judgement.verdict.outcome);
         match carrier {
             Some(carrier) => row.int8(carrier),
@@ -134,7 +136,7 @@ impl Assembler {
             carrier,
             explained,
         };
-        wide_row(batch, at, passage, &judged, flags, &raw);
+        wide_row(batch, at, passage, &self.rules, &judged, flags, &raw);
         batch.judged.push(judged);
 
         if let Some(key) = key {
@@ -242,7 +244,31 @@ pub fn reading_name(station: &str, record: &str) -> String {
     format!("passage {station}/{record}")
 }
 
-fn wide_row(batch: &mut Batch, at: &Place<'_>, passage: &Passage, judged: &Judged, flags: i32, raw: &Bytes) {
+/// The channels that have a column, in the order of the columns.
+const MEASURED: [Channel; 10] = [
+    Channel::Speed,
+    Channel::Acceleration,
+    Channel::Vsp,
+    Channel::Co2,
+    Channel::Co,
+    Channel::Hc,
+    Channel::No,
+    Channel::Opacity,
+    Channel::OpacityK,
+    Channel::Ringelmann,
+];
+
+/// What the instruments cannot have measured stays in the raw bytes: figures made of these columns know no sentinels.
+fn wide_row(
+    batch: &mut Batch,
+    at: &Place<'_>,
+    passage: &Passage,
+    rules: &RuleBook,
+    judged: &Judged,
+    flags: i32,
+    raw: &Bytes,
+) {
+    let bounds = rules.limits.bounds();
     let mut row = batch.passages.row(PASSAGE_COLUMNS.len() as i16);
     row.time(passage.passed_at);
     row.int4(at.numbered.id);
@@ -266,16 +292,9 @@ fn wide_row(batch: &mut Batch, at: &Place<'_>, passage: &Passage, judged: &Judge
         None => row.null(),
     }
     row.real(passage.plate_confidence);
-    row.real(passage.speed_kmh);
-    row.real(passage.acceleration_ms2);
-    row.real(passage.vsp_kwt);
-    row.real(passage.co2_pct);
-    row.real(passage.co_pct);
-    row.real(passage.hc_ppm);
-    row.real(passage.no_ppm);
-    row.real(passage.opacity_pct);
-    row.real(passage.opacity_k_m1);
-    row.real(passage.ringelmann);
+    for channel in MEASURED {
+        row.real(bounds.measured(channel, passage));
+    }
     row.int4(flags);
     row.time(at.message.received_at);
     row.bytea(&Sha256::digest(raw));

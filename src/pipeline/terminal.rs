@@ -11,7 +11,7 @@ use self::rows::{Named, item_row, packet_row, stream_row};
 use super::assemble::{Assembler, Place};
 use crate::{
     config::SourceKind,
-    decode::{self, Body, Carriage, Channel, Command, Frame, Item, Stream},
+    decode::{self, Body, Carriage, Channel, Command, Frame, Item, PositionReading, Stream},
     evaluate::terminal::{WINDOW_SECONDS, window_of},
     fault::{Reason, Refusal},
     finding::{Evidence, Finding},
@@ -59,7 +59,10 @@ impl Assembler {
                     self.put_aside_at(at.message, element, Bytes::from(error.raw), refusal, &at.elements, batch);
                     element += 1;
                 }
-                Ok(frame) => element += self.frame(at, &device, register, &frame, element, batch),
+                Ok(mut frame) => {
+                    frame.keep_within(self.rules.terminal.bounds());
+                    element += self.frame(at, &device, register, &frame, element, batch);
+                }
             }
         }
         element
@@ -136,8 +139,8 @@ impl Assembler {
                 TerminalFacts { kind: kind_of(at), device: packet.device, at: packet.at, alarm: Alarm::Removal };
             raise(packet, owner, judge::terminal(&alarm), batch);
         }
-        if let Some(position) = packet.frame.position() {
-            self.place(at, packet, owner, packet.at, position, batch);
+        if packet.frame.position_reading() != PositionReading::Absent {
+            self.place(at, packet, owner, packet.at, packet.frame.position(), batch);
         }
         1
     }
@@ -178,9 +181,8 @@ impl Assembler {
             {
                 self.smoke(at, packet, owner, item.collected_at, k_m1, batch);
             }
-            if let Some(position) = item.body.position().get().or_else(|| packet.frame.position()) {
-                self.place(at, packet, owner, item.collected_at, position, batch);
-            }
+            let position = item.body.position().get().or_else(|| packet.frame.position());
+            self.place(at, packet, owner, item.collected_at, position, batch);
         }
         batch.nox_seconds.extend(nox.into_iter().filter(|(_, over)| *over).map(|(second, _)| second));
         packet.frame.items.len()
@@ -237,27 +239,27 @@ impl Assembler {
         conclude(packet, owner, SMOKE_RULE, judge::smoke(&facts, &self.rules), batch);
     }
 
-    /// Judges where a machine is; positions of vehicles' terminals are not judged here.
+    /// Judges where a machine is, where it says so; positions of vehicles' terminals are not judged here.
     fn place(
         &self,
         at: &Place<'_>,
         packet: &Packet<'_>,
         owner: RowRef,
         time: Timestamp,
-        position: decode::Position,
+        position: Option<decode::Position>,
         batch: &mut Batch,
     ) {
         if at.source.kind != SourceKind::Nonroad || at.knowledge.zones.is_empty() {
             return;
         }
+        let place = position.filter(|position| position.valid);
         // A position that is none matters only where some zone asks for one.
-        if !position.valid && !at.knowledge.zones.iter().any(|zone| zone.in_force(time) && asks_for_stage(zone)) {
+        if place.is_none() && !at.knowledge.zones.iter().any(|zone| zone.in_force(time) && asks_for_stage(zone)) {
             return;
         }
-        let zones: SmallVec<[ZoneFacts<'_>; 2]> = at
-            .knowledge
-            .zones
-            .containing(position.lon, position.lat, time)
+        let zones: SmallVec<[ZoneFacts<'_>; 2]> = place
+            .into_iter()
+            .flat_map(|place| at.knowledge.zones.containing(place.lon, place.lat, time))
             .filter(|zone| asks_for_stage(zone))
             .map(|zone| ZoneFacts { name: &zone.name, kind: &zone.kind, is_site: &*zone.rule == NONROAD_SITE_MIN_3 })
             .collect();
@@ -265,7 +267,7 @@ impl Assembler {
             machine: packet.device,
             at: time,
             stage: packet.register.and_then(|device| device.emission_stage),
-            position_valid: position.valid,
+            position_valid: place.is_some(),
             zones: &zones,
         };
         conclude(packet, owner, STAGE_RULE, judge::nonroad(&facts, &self.rules), batch);

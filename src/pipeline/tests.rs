@@ -180,3 +180,63 @@ fn a_row_carries_what_explains_its_verdict() {
         "jsonb at the end"
     );
 }
+
+#[test]
+fn a_machine_whose_place_is_none_is_not_acquitted() {
+    let staged = Device { emission_stage: Some(2), power_w: Some(50_000), ..device(SourceKind::Nonroad, None) };
+    let undetermined = || vec![(STAGE_RULE, "position_not_valid")];
+    for (lon, lat) in [(0.0, 0.0), (117.8, 0.0), (36.8, 117.8), (2.35, 48.85), (-9999.0, 36.8)] {
+        assert_eq!(of_machine(staged, json!({"valid": true, "lon": lon, "lat": lat})), undetermined(), "{lon} {lat}");
+    }
+    assert_eq!(of_machine(staged, json!(null)), undetermined(), "nor is one that says none");
+    assert_eq!(of_machine(staged, json!({"valid": true, "lon": 118.5, "lat": 36.8})), [], "outside the zone");
+}
+
+#[test]
+fn smoke_beyond_the_instrument_accuses_no_machine() {
+    let staged = Device { emission_stage: Some(3), power_w: Some(50_000), ..device(SourceKind::Nonroad, None) };
+    let smoked = |k_m1: f64| {
+        let document = machine_json(json!({"valid": true, "lon": 118.5, "lat": 36.8}), json!({"smoke_k_m1": k_m1}));
+        let batch = assembled("nonroad", MACHINE, &[(MACHINE, staged)], document, "2026-03-01T12:00:01+08:00");
+        batch.findings.len()
+    };
+    assert_eq!((smoked(9.0), smoked(0.1)), (1, 0));
+    for filler in [99.0, 255.0, 655.34, 9999.0, 65_535.0, -9999.0, -99.9] {
+        assert_eq!(smoked(filler), 0, "{filler}");
+    }
+}
+
+#[test]
+fn a_lamp_with_fillers_for_codes_is_no_finding() {
+    let frames = [
+        (include_str!("../../tests/fixtures/fillers/zeros.hex"), 0),
+        (include_str!("../../tests/fixtures/fillers/code-and-zeros.hex"), 1),
+    ];
+    for (frame, findings) in frames {
+        let frame = frame.trim();
+        let vin = String::from_utf8(hex::decode(&frame[6..40]).expect("hex")).expect("a VIN");
+        let batch =
+            assembled("obd", &vin, &[(&vin, device(SourceKind::Obd, None))], frame, "2026-11-30T04:30:00+08:00");
+        assert_eq!((reasons(&batch), batch.findings.len()), (vec![], findings));
+    }
+}
+
+#[test]
+fn what_no_instrument_measured_stands_in_no_column() {
+    let mut passage: Value = serde_json::from_str(ORDINARY).expect("JSON");
+    let received = "2026-03-01T10:15:31+08:00";
+    let rows = |passage: &Value| {
+        let batch = assembled("rs", "370306-01", &[], passage.to_string(), received);
+        assert_eq!(reasons(&batch), []);
+        let (wide, keyed) =
+            (batch.passages.stream(), batch.keyed[crate::store::batch::Table::Passage as usize].rows.stream());
+        (wide.to_vec(), keyed.to_vec())
+    };
+    let holds = |rows: &[u8], value: &[u8]| rows.windows(value.len()).any(|part| part == value);
+    (passage["no_ppm"], passage["longitude"], passage["latitude"]) = (json!(777.5), json!(117.625), json!(36.75));
+    let (wide, keyed) = rows(&passage);
+    assert!(holds(&wide, &777.5_f32.to_be_bytes()) && holds(&keyed, &117.625_f64.to_be_bytes()));
+    (passage["no_ppm"], passage["longitude"], passage["latitude"]) = (json!(-9999), json!(36.75), json!(117.625));
+    let (wide, keyed) = rows(&passage);
+    assert!(!holds(&wide, &(-9999.0_f32).to_be_bytes()) && !holds(&keyed, &117.625_f64.to_be_bytes()));
+}

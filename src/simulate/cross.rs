@@ -15,12 +15,13 @@ use crate::{decode::remote_sensing, fault::Reason, vehicle::import::offline};
 fn demo_files_import_without_a_refusal() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/demo");
     let file = |name: &str| folder.join(name);
+    let area = crate::judge::TerminalTable::built_in().bounds().area;
     let mut lists = Default::default();
     let mut summaries = vec![
         offline::vehicles(&file("vehicles.csv")).expect("readable").1,
-        offline::stations(&file("stations.csv")).expect("readable").1,
+        offline::stations(&file("stations.csv"), &area).expect("readable").1,
         offline::devices(&file("devices.csv")).expect("readable").1,
-        offline::zones(&file("zones.geojson"), crate::zone::Datum::Wgs84).expect("readable").1,
+        offline::zones(&file("zones.geojson"), crate::zone::Datum::Wgs84, &area).expect("readable").1,
     ];
     for list in List::ALL {
         let path = file(&format!("list-{}.csv", list.name()));

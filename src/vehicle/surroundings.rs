@@ -1,14 +1,15 @@
 //! What held around a passage when it happened: the zones that hold its place, and the warnings in force.
 //!
 //! A fixed station stands where the register says. A mobile unit is where its reading says it is, never where the register
-//! once had it. A place that neither tells is unknown, which is not the same as outside every zone.
+//! once had it. A place that neither tells, or that is none ([`Area`]), is unknown, which is not the same as outside every
+//! zone.
 
 use super::{
     knowledge::Knowledge,
     stations::{Station, StationKind},
 };
 use crate::{
-    reading::{Timestamp, passage::Passage},
+    reading::{Area, Timestamp, passage::Passage},
     warning::{Warning, Warnings},
     zone::{Holding, Zone, Zones},
 };
@@ -60,21 +61,24 @@ impl<'k> Surroundings<'k> {
 }
 
 impl Knowledge {
-    /// What held around the passage. `station` is the one it happened at, as the register has it.
+    /// What held around the passage. `station` is the one it happened at, as the register has it; `area` says what is a
+    /// place at all.
     #[inline]
     pub fn surroundings(
         &self,
         passage: &Passage,
         station: Option<&Station>,
         arrived_at: Option<Timestamp>,
+        area: &Area,
     ) -> Surroundings<'_> {
-        let own = passage.longitude.zip(passage.latitude);
-        let registered = station.filter(|s| s.kind != Some(StationKind::Mobile) && s.lon.is_some() && s.lat.is_some());
-        let place = match (registered, own) {
+        let stands = |s: &&Station| s.kind != Some(StationKind::Mobile) && area.place(s.lon, s.lat).is_some();
+        let place = match station.filter(stands) {
             _ if self.zones.is_empty() => Place::In(Holding::new()),
-            (Some(station), _) => Place::In(station.zones.clone()),
-            (None, Some((lon, lat))) => Place::In(self.zones.holding(lon, lat)),
-            (None, None) => Place::Unknown,
+            Some(station) => Place::In(station.zones.clone()),
+            None => match area.place(passage.longitude, passage.latitude) {
+                Some([lon, lat]) => Place::In(self.zones.holding(lon, lat)),
+                None => Place::Unknown,
+            },
         };
         Surroundings { place, known: Some((&self.zones, &self.warnings)), arrived_at }
     }
@@ -89,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        judge::tests::passage_with,
+        judge::tests::{book, passage_with},
         vehicle::stations::Stations,
         zone::{Classes, Datum, Hours, Zones},
     };
@@ -120,7 +124,8 @@ mod tests {
             Some([longitude, latitude]) => passage_with(json!({"longitude": longitude, "latitude": latitude})),
             None => passage_with(json!({"longitude": null, "latitude": null})),
         };
-        let around = knowledge.surroundings(&passage, knowledge.stations.find("s"), None);
+        let area = book().terminal.bounds().area;
+        let around = knowledge.surroundings(&passage, knowledge.stations.find("s"), None, &area);
         around.place_is_known().then(|| around.zones(passage.passed_at).next().is_some())
     }
 
@@ -132,5 +137,15 @@ mod tests {
         assert_eq!(inside(StationKind::Mobile, Some(here), Some(away)), Some(false));
         assert_eq!(inside(StationKind::Mobile, Some(here), None), None, "it may be anywhere by now");
         assert_eq!(inside(StationKind::BlackSmoke, None, None), None);
+    }
+
+    #[test]
+    fn what_is_no_place_is_unknown_wherever_it_stands() {
+        for nowhere in [[0.0, 0.0], [0.0, 36.75], [117.85, 0.0], [36.75, 117.85], [2.3, 48.8], [-9999.0, -9999.0]] {
+            assert_eq!(inside(StationKind::Mobile, None, Some(nowhere)), None, "{nowhere:?}");
+            assert_eq!(inside(StationKind::FixedVertical, Some(nowhere), None), None, "{nowhere:?}");
+            let here = Some([117.85, 36.75]);
+            assert_eq!(inside(StationKind::FixedVertical, Some(nowhere), here), Some(true), "{nowhere:?}");
+        }
     }
 }

@@ -226,10 +226,11 @@ async fn lists_zones_stations_and_devices_arrive_as_they_were_written() {
     assert_eq!(names(118.0, 36.80, midnight), ["night"]);
     assert_eq!(names(118.0, 36.80, noon(2026, 1, 1)), [""; 0]);
 
-    let (zones, read) = offline::zones(&fixture("zones.geojson"), crate::zone::Datum::Wgs84).expect("read");
+    let area = crate::judge::TerminalTable::built_in().bounds().area;
+    let (zones, read) = offline::zones(&fixture("zones.geojson"), crate::zone::Datum::Wgs84, &area).expect("read");
     assert_eq!(zones.iter().collect::<Vec<_>>(), knowledge.zones.iter().collect::<Vec<_>>());
     assert_eq!(read.refusals.rows(), std::slice::from_ref(bow_tie));
-    let (offline_stations, _) = offline::stations(&fixture("stations.csv")).expect("read");
+    let (offline_stations, _) = offline::stations(&fixture("stations.csv"), &area).expect("read");
     let same = |id: &str| (offline_stations.find(id).cloned(), knowledge.stations.find(id).cloned());
     let (a, b) = same("370306-02");
     assert_eq!(a.map(|s| super::stations::Station { id: 0, ..s }), b.map(|s| super::stations::Station { id: 0, ..s }));

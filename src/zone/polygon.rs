@@ -19,7 +19,9 @@ pub enum PolygonError {
     Empty,
     #[error("more than {MAX_VERTICES} vertices")]
     TooManyVertices,
-    #[error("ring {ring} vertex {vertex}: {lon} {lat} is not longitude and latitude in degrees")]
+    #[error(
+        "ring {ring} vertex {vertex}: {lon} {lat} is not longitude and latitude in degrees; GeoJSON puts the longitude first"
+    )]
     OutOfRange { ring: usize, vertex: usize, lon: f64, lat: f64 },
     #[error("ring {ring} is empty")]
     EmptyRing { ring: usize },

@@ -35,6 +35,7 @@ pub(super) struct Files {
 
 impl Files {
     pub fn load(args: &Args, book: &RuleBook) -> anyhow::Result<Self> {
+        let area = &book.terminal.bounds().area;
         let mut known = Knowledge::default();
         let mut refused = false;
         if let Some(path) = &args.vehicles {
@@ -49,12 +50,12 @@ impl Files {
         }
         known.lists = lists.build().into();
         if let Some(path) = &args.zones {
-            let (zones, read) = named(path, offline::zones(path, args.datum))?;
+            let (zones, read) = named(path, offline::zones(path, args.datum, area))?;
             whole(path, &read)?;
             known.zones = zones.into();
         }
         if let Some(path) = &args.stations {
-            let (stations, read) = named(path, offline::stations(path))?;
+            let (stations, read) = named(path, offline::stations(path, area))?;
             whole(path, &read)?;
             known.stations = stations.sited(&known.zones).into();
         }

@@ -240,3 +240,21 @@ fn foreign_lines_are_read_through_their_mapping() {
     };
     assert_eq!(judged(&foreign, Some(&mapping)), judged(&native, None));
 }
+
+/// Two tests over the limit with one between that the rig did not measure: they follow each other, however the rig says so.
+#[test]
+fn a_sentinel_neither_passes_nor_breaks_a_series() {
+    let sentinel = include_str!("../../../tests/fixtures/fillers/minus9999.jsonl");
+    let (missing, _) = judged(include_str!("../../../tests/fixtures/fillers/null.jsonl").as_bytes());
+    for filler in ["-9999", "-999", "-99.9", "9999", "65535"] {
+        let (lines, summary) = judged(sentinel.replace("-9999", filler).as_bytes());
+        assert_eq!(summary, Summary { judged: 3, refused: 0 });
+        let [first, between, last] = &lines[..] else { panic!("three verdicts") };
+        assert_eq!(between["verdict"], "invalid", "{filler}");
+        assert_eq!(between["reasons"], json!(["no_ppm_beyond_instrument"]), "{filler}");
+        for (line, like) in [(first, &missing[0]), (last, &missing[2])] {
+            assert_eq!(line["episodes"], like["episodes"], "{filler}");
+            assert_eq!(line["episodes"][0]["readings"], json!(["s0", "s2"]), "{filler}");
+        }
+    }
+}

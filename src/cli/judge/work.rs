@@ -197,7 +197,7 @@ impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Judge<'_, M> {
         };
         // Nobody can be stopped by a file, so nothing here is live.
         let station = self.known.stations.find(passage.station_id.as_str());
-        let surroundings = self.known.surroundings(passage, station, None);
+        let surroundings = self.known.surroundings(passage, station, None, &self.book.terminal.bounds().area);
         let facts = station.map(|station| StationFacts::of(station, passage.passed_at));
         let judgement = judge::passage_amid(passage, &matched, facts.as_ref(), &surroundings, self.book, false);
         let document = judgement.document(passage, &matched, self.book);

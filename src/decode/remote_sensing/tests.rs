@@ -78,18 +78,27 @@ fn what_is_wrong_has_its_reason() {
         ("fuel_hint", json!("coal"), Reason::WrongType),
         ("vehicle_kind_hint", json!("truck\0"), Reason::NulCharacter),
         ("opacity_pct", json!("12"), Reason::WrongType),
-        ("opacity_pct", json!(101), Reason::OutOfRange),
+        ("opacity_pct", json!(1_000_001), Reason::OutOfRange),
         ("no_ppm", json!(1e300), Reason::OutOfRange),
-        ("ringelmann", json!(5.5), Reason::OutOfRange),
-        ("pressure_kpa", json!(1013), Reason::OutOfRange),
         ("precipitation", json!(0), Reason::WrongType),
         ("rig_result", json!("0"), Reason::WrongType),
-        ("longitude", json!(181), Reason::OutOfRange),
+        ("longitude", json!(-1e7), Reason::OutOfRange),
         ("images", json!("x.jpg"), Reason::WrongType),
     ] {
         let refusal = one(&changed(field, value.clone())).expect_err(field);
         assert_eq!(refusal.reason, expected, "{field} = {value}");
         assert!(refusal.detail.contains(field), "{}", refusal.detail);
+    }
+}
+
+/// A sentinel of a broken instrument costs no passage: the vehicle was seen all the same.
+#[test]
+fn what_no_instrument_measures_is_read_all_the_same() {
+    for field in ["opacity_pct", "ringelmann", "pressure_kpa", "wind_speed_ms", "humidity_pct", "longitude", "latitude"]
+    {
+        for value in [-9999.0, -999.0, -99.9, 0.0, 255.0, 1013.0, 9999.0, 65_535.0] {
+            assert!(one(&changed(field, json!(value))).is_ok(), "{field} = {value}");
+        }
     }
 }
 

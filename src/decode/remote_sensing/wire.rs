@@ -86,32 +86,18 @@ fields! {
     Video "video"
 }
 
-/// Ranges beyond which a value cannot be a measurement, so that the passage is refused instead of judged. They are wide
-/// on purpose: what makes a measurement *invalid* is the business of the limit table, not of the decoder. Negative gas
-/// and opacity values are instrument noise and legal, down to the size of the scale.
+/// Ranges beyond which a passage is refused. What an instrument cannot have measured is a matter of the table of limits,
+/// which knows it by channel ([`crate::judge::limits::bound`]): a rig that says -9999 for its broken anemometer has seen the
+/// vehicle all the same, and a passage refused would be a listed vehicle lost.
 pub(super) mod range {
     use std::ops::RangeInclusive;
 
     pub const LANE: RangeInclusive<i64> = 0..=99;
     pub const CONFIDENCE: RangeInclusive<f32> = 0.0..=1.0;
-    pub const SPEED_KMH: RangeInclusive<f32> = 0.0..=400.0;
-    pub const ACCELERATION_MS2: RangeInclusive<f32> = -50.0..=50.0;
-    pub const SLOPE_DEG: RangeInclusive<f32> = -45.0..=45.0;
-    pub const VSP_KWT: RangeInclusive<f32> = -1000.0..=1000.0;
-    /// Share of a gas or of light, %.
-    pub const PERCENT: RangeInclusive<f32> = -100.0..=100.0;
-    pub const PPM: RangeInclusive<f32> = -1_000_000.0..=1_000_000.0;
-    pub const OPACITY_K_M1: RangeInclusive<f32> = -100.0..=100.0;
-    pub const RINGELMANN: RangeInclusive<f32> = 0.0..=5.0;
-    pub const WIND_SPEED_MS: RangeInclusive<f32> = 0.0..=120.0;
-    pub const WIND_DIRECTION_DEG: RangeInclusive<f32> = 0.0..=360.0;
-    pub const TEMPERATURE_C: RangeInclusive<f32> = -90.0..=70.0;
-    /// Hygrometers read a little above 100 in fog.
-    pub const HUMIDITY_PCT: RangeInclusive<f32> = 0.0..=110.0;
-    /// Catches hectopascals sent as kilopascals.
-    pub const PRESSURE_KPA: RangeInclusive<f32> = 10.0..=120.0;
-    pub const LONGITUDE: RangeInclusive<f64> = -180.0..=180.0;
-    pub const LATITUDE: RangeInclusive<f64> = -90.0..=90.0;
+    /// Every measurement: wide enough for what stands for "nothing measured", in whatever unit.
+    pub const MEASUREMENT: RangeInclusive<f32> = -1_000_000.0..=1_000_000.0;
+    /// What is no place is told from one where places are used ([`crate::reading::Area`]).
+    pub const DEGREES: RangeInclusive<f64> = -1_000_000.0..=1_000_000.0;
 }
 
 /// Decodes one object, ours or through a mapping; the count of unknown fields is that of the part read before a refusal.
@@ -389,27 +375,27 @@ impl Wire {
             plate_confidence: within(self.plate_confidence, range::CONFIDENCE, Field::PlateConfidence)?,
             vehicle_kind_hint: optional(self.vehicle_kind_hint, Field::VehicleKindHint)?,
             fuel_hint: optional(self.fuel_hint, Field::FuelHint)?,
-            speed_kmh: within(self.speed_kmh, range::SPEED_KMH, Field::SpeedKmh)?,
-            acceleration_ms2: within(self.acceleration_ms2, range::ACCELERATION_MS2, Field::AccelerationMs2)?,
-            slope_deg: within(self.slope_deg, range::SLOPE_DEG, Field::SlopeDeg)?,
-            vsp_kwt: within(self.vsp_kwt, range::VSP_KWT, Field::VspKwt)?,
-            co2_pct: within(self.co2_pct, range::PERCENT, Field::Co2Pct)?,
-            co_pct: within(self.co_pct, range::PERCENT, Field::CoPct)?,
-            hc_ppm: within(self.hc_ppm, range::PPM, Field::HcPpm)?,
-            no_ppm: within(self.no_ppm, range::PPM, Field::NoPpm)?,
-            opacity_pct: within(self.opacity_pct, range::PERCENT, Field::OpacityPct)?,
-            opacity_k_m1: within(self.opacity_k_m1, range::OPACITY_K_M1, Field::OpacityKM1)?,
-            ringelmann: within(self.ringelmann, range::RINGELMANN, Field::Ringelmann)?,
-            wind_speed_ms: within(self.wind_speed_ms, range::WIND_SPEED_MS, Field::WindSpeedMs)?,
-            wind_direction_deg: within(self.wind_direction_deg, range::WIND_DIRECTION_DEG, Field::WindDirectionDeg)?,
-            temperature_c: within(self.temperature_c, range::TEMPERATURE_C, Field::TemperatureC)?,
-            humidity_pct: within(self.humidity_pct, range::HUMIDITY_PCT, Field::HumidityPct)?,
-            pressure_kpa: within(self.pressure_kpa, range::PRESSURE_KPA, Field::PressureKpa)?,
+            speed_kmh: within(self.speed_kmh, range::MEASUREMENT, Field::SpeedKmh)?,
+            acceleration_ms2: within(self.acceleration_ms2, range::MEASUREMENT, Field::AccelerationMs2)?,
+            slope_deg: within(self.slope_deg, range::MEASUREMENT, Field::SlopeDeg)?,
+            vsp_kwt: within(self.vsp_kwt, range::MEASUREMENT, Field::VspKwt)?,
+            co2_pct: within(self.co2_pct, range::MEASUREMENT, Field::Co2Pct)?,
+            co_pct: within(self.co_pct, range::MEASUREMENT, Field::CoPct)?,
+            hc_ppm: within(self.hc_ppm, range::MEASUREMENT, Field::HcPpm)?,
+            no_ppm: within(self.no_ppm, range::MEASUREMENT, Field::NoPpm)?,
+            opacity_pct: within(self.opacity_pct, range::MEASUREMENT, Field::OpacityPct)?,
+            opacity_k_m1: within(self.opacity_k_m1, range::MEASUREMENT, Field::OpacityKM1)?,
+            ringelmann: within(self.ringelmann, range::MEASUREMENT, Field::Ringelmann)?,
+            wind_speed_ms: within(self.wind_speed_ms, range::MEASUREMENT, Field::WindSpeedMs)?,
+            wind_direction_deg: within(self.wind_direction_deg, range::MEASUREMENT, Field::WindDirectionDeg)?,
+            temperature_c: within(self.temperature_c, range::MEASUREMENT, Field::TemperatureC)?,
+            humidity_pct: within(self.humidity_pct, range::MEASUREMENT, Field::HumidityPct)?,
+            pressure_kpa: within(self.pressure_kpa, range::MEASUREMENT, Field::PressureKpa)?,
             precipitation: self.precipitation,
             rig_result: optional(self.rig_result, Field::RigResult)?,
             calibrated_at: optional(self.calibrated_at, Field::CalibratedAt)?,
-            longitude: within(self.longitude, range::LONGITUDE, Field::Longitude)?,
-            latitude: within(self.latitude, range::LATITUDE, Field::Latitude)?,
+            longitude: within(self.longitude, range::DEGREES, Field::Longitude)?,
+            latitude: within(self.latitude, range::DEGREES, Field::Latitude)?,
         })
     }
 }

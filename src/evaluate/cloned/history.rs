@@ -13,7 +13,7 @@ use crate::{
         vehicle,
     },
     pipeline::passage::reading_name,
-    reading::{PlateKey, Timestamp},
+    reading::{Area, PlateKey, Timestamp},
     store::prepared::Prepared,
     vehicle::carrier::NOT_SURE,
 };
@@ -79,7 +79,7 @@ async fn load(
         let (station, record): (String, String) = (row.get("station_id"), row.get("record_id"));
         let passed_at = row.get("passed_at");
         places.insert(reading_name(&station, &record), vehicle::Place { station: row.get("station"), passed_at });
-        if let Some(place) = place(row) {
+        if let Some(place) = place(row, &rule.area) {
             sightings.push(Sighting { station, record, passed_at, place });
         }
     }
@@ -87,19 +87,19 @@ async fn load(
 }
 
 /// Where a reading was made: columns `kind`, `longitude`, `latitude` of the station and `lon`, `lat` of the reading.
-fn place(row: &Row) -> Option<Place> {
-    let station = station_place(row);
-    station.or_else(|| reading_place(row))
+fn place(row: &Row, area: &Area) -> Option<Place> {
+    let station = station_place(row, area);
+    station.or_else(|| reading_place(row, area))
 }
 
 /// The register's place of a station; `None` for one that moves or that nobody has placed.
-pub(super) fn station_place(row: &Row) -> Option<Place> {
+pub(super) fn station_place(row: &Row, area: &Area) -> Option<Place> {
     let moves = row.get::<_, Option<&str>>("kind") == Some("mobile");
-    let (lon, lat): (Option<f64>, Option<f64>) = (row.get("longitude"), row.get("latitude"));
-    Some(Place { lon: lon?, lat: lat?, source: PlaceSource::Register }).filter(|_| !moves)
+    let [lon, lat] = area.place(row.get("longitude"), row.get("latitude"))?;
+    Some(Place { lon, lat, source: PlaceSource::Register }).filter(|_| !moves)
 }
 
-pub(super) fn reading_place(row: &Row) -> Option<Place> {
-    let (lon, lat): (Option<f64>, Option<f64>) = (row.get("lon"), row.get("lat"));
-    Some(Place { lon: lon?, lat: lat?, source: PlaceSource::Reading })
+pub(super) fn reading_place(row: &Row, area: &Area) -> Option<Place> {
+    let [lon, lat] = area.place(row.get("lon"), row.get("lat"))?;
+    Some(Place { lon, lat, source: PlaceSource::Reading })
 }

@@ -21,7 +21,7 @@ use super::{
     history::{reading_place, station_place},
 };
 use crate::{
-    reading::Timestamp,
+    reading::{Area, Timestamp},
     store::{
         connect::{Backoff, Connector},
         error::{class_of, describe},
@@ -130,9 +130,9 @@ async fn contradicted(
 ) -> Result<BTreeMap<i64, (Timestamp, Timestamp)>, tokio_postgres::Error> {
     let stations = transaction.query("SELECT id, kind, longitude, latitude FROM current_stations", &[]).await?;
     let fixed: HashMap<i32, Place> =
-        stations.iter().filter_map(|row| Some((row.get("id"), station_place(row)?))).collect();
+        stations.iter().filter_map(|row| Some((row.get("id"), station_place(row, &rule.area)?))).collect();
     let reaches = reaches(&fixed, fixed.len() == stations.len(), rule);
-    let moving = own_places(transaction, seen, &fixed).await?;
+    let moving = own_places(transaction, seen, &fixed, &rule.area).await?;
 
     let mut asked: Vec<Asked> = Vec::new();
     for (number, sighting) in (0_i32..).zip(seen) {
@@ -175,7 +175,7 @@ async fn contradicted(
         else {
             continue;
         };
-        let other_place = fixed.get(&row.get("station")).copied().or_else(|| reading_place(row));
+        let other_place = fixed.get(&row.get("station")).copied().or_else(|| reading_place(row, &rule.area));
         let other_at: Timestamp = row.get("passed_at");
         let Some(other_place) = other_place else { continue };
         if contradiction((*place, seen.at), (other_place, other_at), rule).is_some() {
@@ -247,6 +247,7 @@ async fn own_places(
     transaction: &Transaction<'_>,
     seen: &[Seen],
     fixed: &HashMap<i32, Place>,
+    area: &Area,
 ) -> Result<HashMap<i32, Place>, tokio_postgres::Error> {
     let moving = (0_i32..).zip(seen).filter(|(_, seen)| !fixed.contains_key(&seen.station));
     let (number, moving): (Vec<i32>, Vec<Seen>) = moving.map(|(number, seen)| (number, *seen)).unzip();
@@ -265,7 +266,7 @@ async fn own_places(
             &[&number, &keys, &at, &station],
         )
         .await?;
-    Ok(rows.iter().filter_map(|row| Some((row.get("n"), reading_place(row)?))).collect())
+    Ok(rows.iter().filter_map(|row| Some((row.get("n"), reading_place(row, area)?))).collect())
 }
 
 /// One task for each plate; sorted, as all who leave tasks do.

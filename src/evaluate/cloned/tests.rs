@@ -5,10 +5,15 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::reading::{Plate, PlateColor};
+use crate::reading::{Area, Plate, PlateColor};
 
-const RULE: Rule =
-    Rule { window_seconds: 7_200, speed_kmh: 150.0, position_uncertainty_m: 200.0, clock_uncertainty_seconds: 60.0 };
+const RULE: Rule = Rule {
+    window_seconds: 7_200,
+    speed_kmh: 150.0,
+    position_uncertainty_m: 200.0,
+    clock_uncertainty_seconds: 60.0,
+    area: Area { min_lon: 73.0, max_lon: 136.0, min_lat: 3.0, max_lat: 54.0 },
+};
 
 /// Midnight in China, 1 September 2026.
 const MIDNIGHT: i64 = 1_788_192_000;

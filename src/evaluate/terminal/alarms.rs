@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     day::{Alarm, Behind, Fleet},
-    facts::{Channel, Facts, Stretch},
+    facts::{Channel, Facts, Parts, Stretch},
     jumps::{Jumps, Step, Trace},
     record::rounded,
     runs::{Judged, Run, Verdict, runs},
@@ -64,7 +64,11 @@ pub fn stage_limit(fleet: &Fleet, table: &TerminalTable) -> Option<f64> {
     }
 }
 
-pub fn reagent_low(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
+/// Needs a tank that is known to be there; the caller says when it is not.
+pub fn reagent_low(windows: &[Window], parts: Parts, table: &TerminalTable) -> Vec<Alarm> {
+    if !parts.reagent {
+        return Vec::new();
+    }
     let limit = &table.numbers.reagent_low;
     let judge = |facts: &Facts| {
         let part = facts.reagent?;
@@ -75,8 +79,12 @@ pub fn reagent_low(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
     found.iter().map(|run| by_windows(AlarmRule::ReagentLow, run, "level_pct", json!({}))).collect()
 }
 
-/// The peak is the engine speed at which there was still no pressure.
-pub fn dpf_pressure(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
+/// The peak is the engine speed at which there was still no pressure. Needs a filter that is known to be there; the caller
+/// says when it is not.
+pub fn dpf_pressure(windows: &[Window], parts: Parts, table: &TerminalTable) -> Vec<Alarm> {
+    if !parts.filter {
+        return Vec::new();
+    }
     let limit = &table.numbers.dpf_pressure;
     let judge = |facts: &Facts| {
         let part = facts.filter?;
@@ -87,8 +95,9 @@ pub fn dpf_pressure(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
     found.iter().map(|run| by_windows(AlarmRule::DpfPressure, run, "engine_rpm", json!({}))).collect()
 }
 
+/// An empty tank, or none at all, stays at zero.
 pub fn reagent_frozen(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
-    let levels = parts(windows, |facts| facts.burning);
+    let levels = parts(windows, |facts| facts.burning.filter(|burning| burning.level.max > 0.0));
     let needed = table.numbers.reagent_frozen.fuel_burned_l;
     let alarm = |still: &Still<super::facts::Level>| {
         let content = json!({
@@ -100,12 +109,17 @@ pub fn reagent_frozen(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
     still(&levels, |level| level.burned_l >= needed).iter().map(alarm).collect()
 }
 
+/// A channel that is zero throughout says nothing: it may belong to a part that is not there.
 pub fn sensor_stuck(windows: &[Window], table: &TerminalTable) -> Vec<Alarm> {
     let limit = &table.numbers.sensor_stuck;
     let mut alarms = Vec::new();
     for channel in Channel::ALL {
         let parts = parts(windows, |facts| facts.watched.get(&channel).copied());
         let found = still(&parts, |watched| {
+            if watched.value.is_zero() {
+                return false;
+            }
+
             watched.over.seconds >= limit.min_seconds
                 && watched.rpm.spread() >= limit.rpm_spread
                 && watched.torque.spread() >= limit.torque_spread_pct

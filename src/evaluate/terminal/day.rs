@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     alarms::{self, Window},
+    facts::{Channel, Facts, Parts},
     presence::{self, Count},
 };
 use crate::{
@@ -20,6 +21,8 @@ pub struct Fleet {
     pub reference_torque_nm: Option<u16>,
     /// 0..=6
     pub stage: Option<u8>,
+    /// Parts that it must have by its kind; `false` says nothing.
+    pub fitted: Parts,
     /// The register's rows about the vehicle contradict each other or themselves, so torque and stage are in doubt.
     pub contradictory: bool,
 }
@@ -86,14 +89,17 @@ pub fn day(known: &Known<'_>, table: &TerminalTable) -> Day {
     let Known { before, windows, after, fleet, passages, resent, as_of } = *known;
     let around: Vec<Window> = [before, windows, after].concat();
     let count = presence::count(windows, resent, table);
+    // What moved yesterday is there today, unless somebody took it out.
+    let seen = before.iter().chain(windows).fold(Parts::default(), |parts, (_, facts)| parts.or(facts.parts));
+    let parts = fleet.fitted.or(seen);
     let mut alarms = Vec::new();
     for rule in AlarmRule::ALL.into_iter().filter(|rule| table.is_on(*rule)) {
         alarms.extend(match rule {
             AlarmRule::ScrEfficiency => alarms::scr_efficiency(windows, table),
             AlarmRule::NoxSpecific => alarms::nox_specific(windows, &fleet, table),
-            AlarmRule::ReagentLow => alarms::reagent_low(windows, table),
+            AlarmRule::ReagentLow => alarms::reagent_low(windows, parts, table),
             AlarmRule::ReagentFrozen => alarms::reagent_frozen(windows, table),
-            AlarmRule::DpfPressure => alarms::dpf_pressure(windows, table),
+            AlarmRule::DpfPressure => alarms::dpf_pressure(windows, parts, table),
             AlarmRule::SensorStuck => alarms::sensor_stuck(windows, table),
             AlarmRule::ClockDrift => presence::clock_drift(windows, table),
             AlarmRule::OdometerJump => {
@@ -107,11 +113,34 @@ pub fn day(known: &Known<'_>, table: &TerminalTable) -> Day {
         });
     }
     let records = windows.iter().map(|(_, facts)| facts.records).sum();
-    Day { alarms, count, records, undetermined: undetermined(windows, &fleet, &count, table) }
+    Day { alarms, count, records, undetermined: undetermined(windows, parts, &fleet, &count, table) }
 }
 
-fn undetermined(windows: &[Window], fleet: &Fleet, count: &Count, table: &TerminalTable) -> Vec<&'static str> {
+fn undetermined(
+    windows: &[Window],
+    parts: Parts,
+    fleet: &Fleet,
+    count: &Count,
+    table: &TerminalTable,
+) -> Vec<&'static str> {
     let mut missing = Vec::new();
+    let any = |asked: fn(&Facts) -> bool| windows.iter().any(|(_, facts)| asked(facts));
+    if !parts.reagent && any(|facts| facts.reagent.is_some()) {
+        missing.push("reagent_low: nothing shows that there is a tank of reagent");
+    }
+    if !parts.filter && any(|facts| facts.filter.is_some()) {
+        missing.push("dpf_pressure: nothing shows that there is a particle filter");
+    }
+    let zero_throughout = |channel: &Channel| {
+        let mut values = windows.iter().filter_map(|(_, facts)| facts.watched.get(channel)).peekable();
+        values.peek().is_some() && values.all(|watched| watched.value.is_zero())
+    };
+    if Channel::ALL.iter().any(zero_throughout) {
+        missing.push("sensor_stuck: a channel is zero throughout");
+    }
+    if any(|facts| facts.records > 0) && !any(|facts| facts.position.is_some()) {
+        missing.push("position_jump: no valid position");
+    }
     let has_specific = windows.iter().any(|(_, facts)| facts.specific.is_some());
     if has_specific && fleet.reference_torque_nm.is_none() {
         missing.push("nox_specific: reference torque unknown");

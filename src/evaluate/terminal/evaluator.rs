@@ -26,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DAY_SECONDS, WINDOW_SECONDS,
     day::{self, Fleet, Known},
-    day_of, load,
+    day_of,
+    facts::Parts,
+    load,
     store::{self, Brought},
 };
 use crate::{
@@ -235,6 +237,12 @@ async fn device_of(
     Ok(rows.first().and_then(device))
 }
 
+/// Whether a vehicle is, by a register that does not contradict itself, a diesel of this stage or a later one.
+fn must_have(vehicle: &Vehicle, from_stage: f64) -> bool {
+    let stage = |stage| matches!(stage, EmissionStage::National(stage) if f64::from(stage) >= from_stage);
+    !vehicle.contradictory && vehicle.is_diesel() == Some(true) && vehicle.stage.is_some_and(stage)
+}
+
 /// One device with everything that its evaluation goes by.
 struct Evaluation<'a> {
     rules: &'a RuleBook,
@@ -294,7 +302,16 @@ impl Evaluation<'_> {
             }
             _ => Vec::new(),
         };
+        let numbers = &table.numbers.parts;
+        // A contradictory register vouches for nothing.
+        let from_stage = |stage: f64| vehicle.is_some_and(|vehicle| must_have(&vehicle, stage));
+        let retrofitted = vehicle.is_some_and(|vehicle| vehicle.retrofit) || device.kind == SourceKind::Retrofit;
+        let fitted = Parts {
+            filter: retrofitted || from_stage(numbers.filter_from_stage),
+            reagent: from_stage(numbers.reagent_from_stage),
+        };
         let fleet = Fleet {
+            fitted,
             reference_torque_nm: vehicle.and_then(|vehicle| vehicle.reference_torque_nm),
             stage: vehicle.and_then(|vehicle| vehicle.stage).and_then(|stage| match stage {
                 EmissionStage::National(stage) => Some(stage),

@@ -69,6 +69,10 @@ impl Range {
     pub fn spread(self) -> f64 {
         self.max - self.min
     }
+
+    pub fn is_zero(self) -> bool {
+        self.min == 0.0 && self.max == 0.0
+    }
 }
 
 /// The reagent's level while the engine works (`over`), and over every record with a level and a fuel flow.
@@ -122,6 +126,23 @@ impl Channel {
     }
 }
 
+/// Parts that not every vehicle has and whose channels showed anything but the zero that a missing part sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// A particle filter: some pressure across it.
+    pub filter: bool,
+    /// A tank of reagent: some level in it.
+    pub reagent: bool,
+}
+
+impl Parts {
+    /// Known to one or the other.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { filter: self.filter || other.filter, reagent: self.reagent || other.reagent }
+    }
+}
+
 /// Packets by the time they say they were sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Packets {
@@ -153,6 +174,8 @@ pub struct Facts {
     pub burning: Option<Level>,
     pub filter: Option<Filter>,
     pub watched: BTreeMap<Channel, Watched>,
+    #[serde(default)]
+    pub parts: Parts,
     pub odometer: Option<Trace<Odometer>>,
     pub position: Option<Trace<Position>>,
     pub packets: Option<Packets>,
@@ -256,7 +279,10 @@ impl Facts {
                 self.watched.entry(channel).and_modify(|known| *known = known.joined(new)).or_insert(new);
             }
         }
-        if let Some(km) = values.odometer_km {
+        let shows = |value: Option<f64>| value.is_some_and(|value| value > 0.0);
+        self.parts = self.parts.or(Parts { filter: shows(values.dpf_dp_kpa), reagent: shows(values.reagent_pct) });
+        // Zero is sent while the distance is not known, and a new vehicle's first kilometres begin close to it.
+        if let Some(km) = values.odometer_km.filter(|km| *km > 0.0) {
             Trace::note(&mut self.odometer, at, Odometer(km), numbers);
         }
         if let Some([lon, lat]) = values.position {
@@ -277,7 +303,9 @@ fn measuring(ppm: Option<f64>) -> Option<f64> {
 /// Mass and work of one record (DOMAIN A.13): exhaust = air + fuel, power = torque x speed / 9549.
 fn specific(over: Stretch, values: &Values, ppm: f64, numbers: &Thresholds) -> Option<Specific> {
     let (net, friction) = (values.net_torque_pct?, values.friction_torque_pct?);
-    let exhaust_kgph = values.intake_air_kgph? + values.fuel_flow_lph? * numbers.nox_specific.fuel_kg_per_l;
+    // An engine at work takes in air: zero is a sensor that does not say how much.
+    let intake_air_kgph = values.intake_air_kgph.filter(|kgph| *kgph > 0.0)?;
+    let exhaust_kgph = intake_air_kgph + values.fuel_flow_lph? * numbers.nox_specific.fuel_kg_per_l;
     let hours = over.seconds / 3600.0;
     // An engine that is driven by the vehicle does no work; its exhaust still counts.
     let kw_per_nm = ((net - friction) / 100.0 * values.engine_rpm? / 9549.0).max(0.0);

@@ -12,6 +12,7 @@ use super::{
     window_of,
 };
 use crate::{
+    decode::Bounds,
     finding::Evidence,
     pipeline::passage::reading_name,
     reading::{DeviceId, Timestamp},
@@ -69,39 +70,43 @@ pub async fn window(
     prepared: &mut Prepared,
     device: i32,
     start: Timestamp,
-    instants: &BTreeSet<Timestamp>,
+    (instants, bounds): (&BTreeSet<Timestamp>, &Bounds),
 ) -> Result<(Vec<Record>, Vec<Packet>), Error> {
     let (end, instants) = (start.plus_seconds(WINDOW_SECONDS), listed(instants));
     let records = prepared.query(transaction, RECORDS, &[&device, &start, &end, &instants]).await?;
     let packets = prepared.query(transaction, PACKETS, &[&device, &start, &end, &instants]).await?;
-    Ok((records.iter().map(record).collect(), packets.iter().map(packet).collect()))
+    Ok((records.iter().map(|row| record(row, bounds)).collect(), packets.iter().map(packet).collect()))
 }
 
 fn listed(instants: &BTreeSet<Timestamp>) -> Vec<Timestamp> {
     instants.iter().copied().collect()
 }
 
-fn record(row: &Row) -> Record {
-    let value = |place: usize| row.get::<_, Option<f32>>(place).map(|value| rounded(f64::from(value)));
-    let position: (Option<f64>, Option<f64>) = (row.get(15), row.get(16));
+/// Rows from before there were bounds hold what no instrument measured.
+fn record(row: &Row, bounds: &Bounds) -> Record {
+    let value = |place: usize, name: &str| {
+        let value = row.get::<_, Option<f32>>(place).map(|value| rounded(f64::from(value)));
+        value.filter(|value| bounds.holds_of_stream(name, *value))
+    };
+    let odometer_km: Option<f64> = row.get(14);
     Record {
         at: row.get(0),
         ordinal: row.get(1),
         values: Values {
-            engine_rpm: value(2),
-            net_torque_pct: value(3),
-            friction_torque_pct: value(4),
-            fuel_flow_lph: value(5),
-            intake_air_kgph: value(6),
-            nox_upstream_ppm: value(7),
-            nox_downstream_ppm: value(8),
-            reagent_pct: value(9),
-            coolant_c: value(10),
-            scr_inlet_c: value(11),
-            scr_outlet_c: value(12),
-            dpf_dp_kpa: value(13),
-            odometer_km: row.get(14),
-            position: position.0.zip(position.1).map(|(lon, lat)| [lon, lat]),
+            engine_rpm: value(2, "engine_rpm"),
+            net_torque_pct: value(3, "net_torque_pct"),
+            friction_torque_pct: value(4, "friction_torque_pct"),
+            fuel_flow_lph: value(5, "fuel_flow_lph"),
+            intake_air_kgph: value(6, "intake_air_kgph"),
+            nox_upstream_ppm: value(7, "nox_upstream_ppm"),
+            nox_downstream_ppm: value(8, "nox_downstream_ppm"),
+            reagent_pct: value(9, "reagent_pct"),
+            coolant_c: value(10, "coolant_c"),
+            scr_inlet_c: value(11, "scr_inlet_c"),
+            scr_outlet_c: value(12, "scr_outlet_c"),
+            dpf_dp_kpa: value(13, "dpf_dp_kpa"),
+            odometer_km: odometer_km.filter(|km| bounds.holds_of_stream("odometer_km", *km)),
+            position: bounds.area.place(row.get(15), row.get(16)),
         },
     }
 }

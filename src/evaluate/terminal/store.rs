@@ -40,7 +40,7 @@ pub async fn condense(
 ) -> Result<(), Error> {
     let before = facts(transaction, prepared, device, start).await?.unwrap_or_default();
     let instants = &brought.instants | &before.instants;
-    let (records, packets) = load::window(transaction, prepared, device, start, &instants).await?;
+    let (records, packets) = load::window(transaction, prepared, device, start, (&instants, table.bounds())).await?;
     let mut facts = Facts::of(&records, &packets, &table.numbers).or_kept(before);
     facts.sent_in.extend(&brought.sent_in);
     facts.instants = instants;

@@ -13,6 +13,8 @@ pub(super) struct File {
     pub limit: Vec<Spanned<LimitEntry>>,
     #[serde(default)]
     pub condition: Vec<Spanned<ConditionEntry>>,
+    #[serde(default)]
+    pub bound: Vec<Spanned<BoundEntry>>,
     pub episode: Spanned<EpisodeEntry>,
     #[serde(default)]
     pub list: Vec<Spanned<ListEntry>>,
@@ -105,6 +107,18 @@ cited_entry!(SmokeEntry {
     valid_from: Datetime,
     valid_to: Option<Datetime>,
 });
+
+/// No text of law holds these numbers, so there is neither standard nor clause.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BoundEntry {
+    pub channel: String,
+    pub min: f64,
+    pub max: f64,
+    pub unit: String,
+    pub source: String,
+    pub confidence: Confidence,
+}
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

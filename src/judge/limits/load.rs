@@ -52,6 +52,7 @@ impl Limits {
         let mut check = Check { text, errors: Vec::new() };
         let limits = check.limits(file.limit);
         let conditions = check.conditions(file.condition);
+        let bounds = check.bounds(file.bound);
         let lists = check.lists(file.list);
         let bars = check.bars(file.bar);
         let episode = check.episode(file.episode);
@@ -75,7 +76,7 @@ impl Limits {
             limited |= limit.pollutant.bit();
         }
         let version = file.version.into();
-        Ok(Self { version, limits, index, limited, conditions, lists, bars, episode, smoke })
+        Ok(Self { version, limits, index, limited, conditions, bounds, lists, bars, episode, smoke })
     }
 }
 
@@ -334,13 +335,13 @@ impl Check<'_> {
         pollutant
     }
 
-    fn unit(&mut self, line: usize, unit: &str, expected: &str, what: &str) {
+    pub(super) fn unit(&mut self, line: usize, unit: &str, expected: &str, what: &str) {
         if unit != expected {
             self.report(line, format!("unit {unit:?} is not that of {what}, which is {expected:?}"));
         }
     }
 
-    fn number(&mut self, line: usize, what: &str, value: f64) -> f32 {
+    pub(super) fn number(&mut self, line: usize, what: &str, value: f64) -> f32 {
         let single = value as f32;
         if !single.is_finite() {
             self.report(line, format!("{what} is not a finite number"));

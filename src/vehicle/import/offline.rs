@@ -15,10 +15,10 @@ use super::{
         CONTRADICTS_ITSELF, DeviceRow, Exclusive, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts,
         shares,
     },
-    sheet::{Reading, Sheet},
+    sheet::{Cells, Reading, Sheet},
 };
 use crate::{
-    reading::Timestamp,
+    reading::{Area, Timestamp},
     vehicle::{
         devices::Devices,
         lists::ListsBuilder,
@@ -57,8 +57,10 @@ pub fn list(name: &str, path: &Path, lists: &mut ListsBuilder) -> Result<ReadSum
     Ok(summary)
 }
 
-pub fn stations(path: &Path) -> Result<(Stations, ReadSummary), ImportError> {
-    let (rows, summary) = entries::<StationRow, _>(path, |row| row.station_id.clone())?;
+/// Stations that stand in the area.
+pub fn stations(path: &Path, area: &Area) -> Result<(Stations, ReadSummary), ImportError> {
+    let parse = |cells: &Cells| StationRow::parse_in(cells, area);
+    let (rows, summary) = parsed_entries(path, parse, |row: &StationRow| row.station_id.clone())?;
     let stations = (1..).zip(&rows).map(|(id, row)| (row.station_id.as_str().into(), row.station(id)));
     Ok((Stations::new(VERSION, stations), summary))
 }
@@ -82,11 +84,11 @@ pub fn inspections(path: &Path) -> Result<(Vec<InspectionRow>, ReadSummary), Imp
     Ok((taken, ReadSummary { rows, refusals, contradictions: Refusals::default() }))
 }
 
-pub fn zones(path: &Path, datum: Datum) -> Result<(Zones, ReadSummary), ImportError> {
+pub fn zones(path: &Path, datum: Datum, area: &Area) -> Result<(Zones, ReadSummary), ImportError> {
     let mut refusals = Refusals::default();
     let mut seen = Unique::default();
     let key = |row: &ZoneRow| (row.zone.name.clone(), row.zone.rule.clone(), row.zone.valid_from);
-    let rows = ZoneRow::read_file(path, datum, &mut refusals, |number, row| {
+    let rows = ZoneRow::read_file(path, datum, area, &mut refusals, |number, row| {
         seen.add(key(&row), number, row);
         true
     })?;
@@ -149,11 +151,23 @@ where
     E: Row + PartialEq,
     K: Eq + std::hash::Hash,
 {
+    parsed_entries(path, E::parse, key)
+}
+
+fn parsed_entries<E, K>(
+    path: &Path,
+    parse: impl Fn(&Cells) -> Result<E, String>,
+    key: impl Fn(&E) -> K,
+) -> Result<(Vec<E>, ReadSummary), ImportError>
+where
+    E: Row + PartialEq,
+    K: Eq + std::hash::Hash,
+{
     let inspected = inspect_file(path)?;
     let mut sheet = Sheet::open(path, inspected.form, &Reading::default(), E::HEADER)?;
     let mut refusals = Refusals::default();
     let mut seen = Unique::default();
-    let rows = sheet.read(E::parse, &mut refusals, |number, row| {
+    let rows = sheet.read(parse, &mut refusals, |number, row| {
         seen.add(key(&row), number, row);
         true
     })?;
@@ -257,3 +271,6 @@ fn flag_shared<E: Stored>(rows: &mut [(u64, E)], kept: &mut Refusals) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use super::dieselwatch::{
         encode::{self, Entry, Envelope, RealtimeUnit},
         remote_sensing,
     },
+    judge::TerminalTable,
     vehicle::{import::offline, lists::ListsBuilder},
     zone::Datum,
 };
@@ -158,13 +159,14 @@ pub fn imports(data: &[u8]) {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("dieselwatch-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
     std::fs::write(&path, file).expect("a scratch file");
+    let area = TerminalTable::built_in().bounds().area;
     let summary = match dataset % 6 {
         0 => offline::vehicles(&path).map(|(_, summary)| summary),
         1 => offline::list("fuzz", &path, &mut ListsBuilder::default()),
-        2 => offline::stations(&path).map(|(_, summary)| summary),
+        2 => offline::stations(&path, &area).map(|(_, summary)| summary),
         3 => offline::devices(&path).map(|(_, summary)| summary),
-        4 => offline::zones(&path, Datum::Wgs84).map(|(_, summary)| summary),
-        _ => offline::zones(&path, Datum::Gcj02).map(|(_, summary)| summary),
+        4 => offline::zones(&path, Datum::Wgs84, &area).map(|(_, summary)| summary),
+        _ => offline::zones(&path, Datum::Gcj02, &area).map(|(_, summary)| summary),
     };
     std::fs::remove_file(&path).expect("the scratch file");
     if let Ok(summary) = summary {

@@ -23,6 +23,7 @@ struct Rule {
     knowledge: Knowledge,
     passages: [Passage; 3],
     unread: Passage,
+    area: crate::reading::Area,
     name: &'static str,
     /// Inputs the rule goes by, in the order in which they are filled in.
     inputs: &'static [&'static str],
@@ -76,13 +77,14 @@ impl Rule {
         }
         let unread = passage_with(json!({"plate": null}));
         let rules = Rules::parse(text).expect("a table");
-        Self { rules, knowledge, passages: passages(), unread, name, inputs, vehicles }
+        let area = book().terminal.bounds().area;
+        Self { rules, knowledge, passages: passages(), unread, area, name, inputs, vehicles }
     }
 
     fn outcome(&self, world: &World, knowledge: &Knowledge) -> Answer {
         let (found, place) = (world.matched(), self.passages[world.place as usize].clone());
         let passage = if world.is_read { place } else { self.unread.clone() };
-        let surroundings = knowledge.surroundings(&passage, None, None);
+        let surroundings = knowledge.surroundings(&passage, None, None, &self.area);
         let (measured, live) = (world.measured, true);
         let case = Case { passage: &passage, matched: &found, surroundings: &surroundings, measured, live };
         let at = passage.passed_at;

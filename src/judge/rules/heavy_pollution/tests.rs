@@ -35,7 +35,7 @@ fn found(
 ) -> Result<Option<Finding>, &'static str> {
     let knowledge = Knowledge { warnings: Arc::new(Warnings::new(1, warnings.to_vec())), ..Knowledge::default() };
     let passage = passage_with(json!({"passed_at": passed}));
-    let surroundings = knowledge.surroundings(&passage, None, Some(at(arrived)));
+    let surroundings = knowledge.surroundings(&passage, None, Some(at(arrived)), &book().terminal.bounds().area);
     let judgement = crate::judge::passage_amid(&passage, vehicle, None, &surroundings, &book(), true);
     match judgement.undetermined.iter().find(|each| each.rule == NAME) {
         Some(undetermined) => Err(undetermined.missing),

@@ -41,7 +41,8 @@ fn judged_at(zones: &[Zone], station: &str, vehicle: &VehicleMatch, changes: Val
     let stations = Stations::new(1, [("fixed".into(), fixed), ("mobile".into(), mobile)]).sited(&zones);
     let knowledge = Knowledge { zones: Arc::new(zones), stations: Arc::new(stations), ..Knowledge::default() };
     let passage = passage_with(changes);
-    let surroundings = knowledge.surroundings(&passage, knowledge.stations.find(station), Some(passage.passed_at));
+    let (station, area) = (knowledge.stations.find(station), book().terminal.bounds().area);
+    let surroundings = knowledge.surroundings(&passage, station, Some(passage.passed_at), &area);
     crate::judge::passage_amid(&passage, vehicle, None, &surroundings, &book(), true)
 }
 
@@ -82,6 +83,17 @@ fn the_zones_hours_have_edges_and_run_over_midnight() {
         ("2026-03-02T00:00:00+08:00", false),
     ] {
         assert_eq!(judged(dated.clone(), &matched(truck(), &[]), at), Ok(accused), "{at}");
+    }
+}
+
+#[test]
+fn a_moving_unit_that_names_no_place_acquits_nobody() {
+    let of = |lon: f64, lat: f64| {
+        said(&judged_at(&[zone()], "mobile", &matched(truck(), &[]), json!({"longitude": lon, "latitude": lat})))
+    };
+    assert_eq!((of(117.85, 36.75), of(118.5, 36.75)), (Ok(true), Ok(false)));
+    for (lon, lat) in [(0.0, 0.0), (117.85, 0.0), (0.0, 36.75), (36.75, 117.85), (2.35, 48.85), (-9999.0, -9999.0)] {
+        assert_eq!(of(lon, lat), Err("place"), "{lon} {lat}");
     }
 }
 

@@ -4,7 +4,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::{Column, Row, Stored, column};
 use crate::{
-    reading::{StationId, Timestamp},
+    reading::{Area, StationId, Timestamp},
     vehicle::{
         import::{
             fields::{self, DateCounts},
@@ -58,6 +58,17 @@ impl Row for StationRow {
 }
 
 impl StationRow {
+    /// A row of a station that stands where one can.
+    pub fn parse_in(cells: &Cells, area: &Area) -> Result<Self, String> {
+        let row = Self::parse(cells)?;
+        match row.longitude.zip(row.latitude).and_then(|(lon, lat)| area.fault(lon, lat)) {
+            None => Ok(row),
+            Some(fault) => Err(format!(
+                "longitude, latitude: {fault}; correct the two, or leave both empty where the place is not known"
+            )),
+        }
+    }
+
     /// The station under the key that readings carry.
     pub fn station(&self, id: i32) -> Station {
         Station {

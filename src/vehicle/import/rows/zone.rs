@@ -7,6 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::{Column, Stored, column};
 use crate::{
+    reading::Area,
     vehicle::import::{
         ImportError, ListName, Refusals,
         fields::{DateCounts, instant},
@@ -27,10 +28,17 @@ pub struct ZoneRow {
 }
 
 impl ZoneRow {
-    fn of(feature: &Value, datum: Datum) -> Result<Self, String> {
+    fn of(feature: &Value, datum: Datum, area: &Area) -> Result<Self, String> {
         let time_of =
             |text: &str, end| instant(text, if end { DateCounts::ToItsEnd } else { DateCounts::FromItsStart });
         let (zone, geometry) = geojson::zone(feature, datum, time_of).map_err(|error| error.to_string())?;
+        for (part, polygon) in zone.parts.iter().enumerate() {
+            for (vertex, at) in polygon.exterior().0.iter().enumerate() {
+                if let Some(fault) = area.fault(at.x, at.y) {
+                    return Err(format!("part {part} vertex {vertex}: {fault}; GeoJSON puts the longitude first"));
+                }
+            }
+        }
         if let Some(list) = &zone.permits {
             ListName::parse(list).map_err(|why| format!("property `permits`: {why}"))?;
         }
@@ -41,11 +49,12 @@ impl ZoneRow {
         Ok(Self { zone, hours, vehicle_classes, drawn_in, geometry })
     }
 
-    /// Reads a feature collection drawn in that datum. A feature that is no zone is refused under its number, from 1. Gives
+    /// Reads a feature collection drawn in that datum, of zones inside the area. A feature that is no zone is refused under its number, from 1. Gives
     /// back how many features there are.
     pub fn read_file(
         path: &Path,
         datum: Datum,
+        area: &Area,
         refusals: &mut Refusals,
         mut take: impl FnMut(u64, ZoneRow) -> bool,
     ) -> Result<u64, ImportError> {
@@ -64,7 +73,7 @@ impl ZoneRow {
             return Err(ImportError::OtherDatum { path: shown, why });
         }
         for (number, feature) in (1..).zip(features) {
-            match Self::of(feature, datum) {
+            match Self::of(feature, datum, area) {
                 Ok(row) => {
                     if !take(number, row) {
                         break;
