@@ -2,13 +2,14 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::request::Parts,
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
 
 use super::Problem;
-use crate::reading::Timestamp;
+use crate::{reading::Timestamp, strict_json};
 
 /// Items of a page when the caller does not say.
 const DEFAULT_LIMIT: u16 = 50;
@@ -35,9 +36,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let read = Json::from_request(request, state).await;
+        if !says_json(request.headers()) {
+            return Err(Problem::bad_request("Expected request with `Content-Type: application/json`"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|refused| Problem::bad_request(refused.body_text()))?;
+        let not_json = |fault: strict_json::Fault| Problem::bad_request(fault.to_string());
+        let (mark, text) = strict_json::text(&bytes).map_err(not_json)?;
+        strict_json::check(text).map_err(|fault| not_json(fault.behind(mark)))?;
+        let read = Json::from_bytes(text.as_bytes());
         read.map(|Json(value)| Self(value)).map_err(|refused| Problem::bad_request(refused.body_text()))
     }
+}
+
+/// `application/json` or `application/...+json`, whatever follows.
+fn says_json(headers: &HeaderMap) -> bool {
+    let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.strip_prefix("application/").is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
 /// The variable part of a path.

@@ -13,7 +13,7 @@ use crate::reading::passage::{FuelHint, RigResult};
 #[schemars(untagged)]
 pub enum PassageMessage {
     One(Box<PassageObject>),
-    Many(#[schemars(length(max = 500))] Vec<PassageObject>),
+    Many(#[schemars(length(min = 1, max = 500))] Vec<PassageObject>),
 }
 
 /// One vehicle's passage. Fields beyond these are ignored and counted. `null` in an optional field means not measured.
@@ -28,7 +28,7 @@ pub struct PassageObject {
     /// RFC 3339 with offset.
     #[schemars(extend("format" = "date-time"))]
     pub passed_at: String,
-    /// Plate as read, in a form of GA 36; `null` when unread.
+    /// Plate as read, in a form of GA 36; `null` when unread. Another text is put aside as `plate_impossible`.
     #[schemars(extend("type" = ["string", "null"]))]
     pub plate: String,
     pub plate_color: PlateColorName,
@@ -106,7 +106,7 @@ pub enum PlateColorName {
     Unknown,
 }
 
-/// A picture or film kept elsewhere. Not inspected on arrival; it stays in the raw payload.
+/// A picture or film kept elsewhere. It stays in the raw payload.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Media {
     pub url: Option<String>,

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     reading::Timestamp,
+    strict_json,
     vehicle::{
         devices::Devices,
         lists::ListsBuilder,
@@ -127,10 +128,14 @@ fn first() -> i32 {
 /// out would acquit whoever drove through it.
 pub fn warnings(path: &Path) -> Result<Warnings, ImportError> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| ImportError::Read { path: shown.clone(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: shown.clone(), source })?;
+    let whole =
+        |fault: strict_json::Fault| ImportError::NotAWarning { path: shown.clone(), line: 1, why: fault.to_string() };
+    let (_, text) = strict_json::text(&bytes).map_err(whole)?;
     let mut acts: Vec<(Warning, bool)> = Vec::new();
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let wrong = |why: String| ImportError::NotAWarning { path: shown.clone(), line, why };
+        strict_json::check(text).map_err(|fault| wrong(fault.to_string()))?;
         let read: WarningLine = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let WarningLine { warning: id, revision, level, issued_at, lifted_at, withdrawn, document_no, .. } = read;
         if lifted_at.is_some_and(|lifted| lifted <= issued_at) {
@@ -255,5 +260,44 @@ fn flag_shared<E: Stored>(rows: &mut [(u64, E)], kept: &mut Refusals) {
             row.flag();
             kept.push(*number, shares(other, column));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zones_of(name: &str, datum: Datum) -> Result<(usize, Vec<String>), String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/zones").join(name);
+        let (zones, read) = zones(&path, datum).map_err(|error| error.to_string())?;
+        Ok((zones.iter().count(), read.refusals.rows().iter().map(|row| row.reason.clone()).collect()))
+    }
+
+    #[test]
+    fn a_zone_file_that_contradicts_itself_is_refused_with_the_place() {
+        let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Wgs84).expect("a collection");
+        assert_eq!(zones, 0);
+        let why = "geometry: its member `crs` is GCJ-02, which is not wgs84; convert the file, or correct the one that is wrong";
+        assert_eq!(refused, [why]);
+        let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Gcj02).expect("a collection");
+        assert_eq!((zones, refused.len()), (1, 0), "the operator says the same");
+        let twice = zones_of("dup-key.geojson", Datum::Wgs84).expect_err("a key twice");
+        assert!(twice.contains("a field is given twice, at byte 147 (features[0].properties.rule)"), "{twice}");
+    }
+
+    #[test]
+    fn warnings_are_read_by_the_same_rules() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("w.jsonl");
+        let line = r#"{"warning":1,"level":"red","issued_at":"2026-01-01T00:00:00+08:00"}"#;
+        let read = |text: String| {
+            std::fs::write(&path, text).expect("written");
+            warnings(&path).map(|warnings| warnings.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(format!("\u{feff}{line}\n")), Ok(1));
+        let marked = read(format!("{line}\n\u{feff}{line}\n")).expect_err("a mark inside");
+        assert!(marked.contains("byte order mark"), "{marked}");
+        let twice = read(line.replace("\"level\"", "\"done_by\":1,\"done_by\":2,\"level\"")).expect_err("twice");
+        assert!(twice.contains("a field is given twice, at byte 25 (done_by)"), "{twice}");
     }
 }
