@@ -42,6 +42,7 @@ pub fn split(bytes: &[u8], at_most: usize) -> Result<Vec<Piece<'_>>, TooMany> {
         match end {
             End::Comma(at) | End::Bracket(at) => {
                 let last = matches!(end, End::Bracket(_));
+                scan.at = at + 1;
                 if last && within.is_empty() && separator == before {
                     break;
                 }
@@ -53,7 +54,6 @@ pub fn split(bytes: &[u8], at_most: usize) -> Result<Vec<Piece<'_>>, TooMany> {
                     false => Piece { raw: within, fault: None },
                 });
                 separator = at;
-                scan.at = at + 1;
                 if last {
                     break;
                 }

@@ -16,7 +16,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("", "empty message, "),
         (r#"{"a":1,"b":{"x":1,"x":2}}"#, "a field is given twice, at byte 18 (b.x)"),
         (r#"{"plate":1,"pla\u0074e":2}"#, "a field is given twice, at byte 11 (plate)"),
-        (r#"[{"a":1},{"鲁C12345":1,"鲁C12345":2}]"#, "a field is given twice, at byte 26 ([1]....)"),
+        (r#"[{"a":1},{"鲁C12345":1,"鲁C12345":2}]"#, "a field is given twice, at byte 24 ([1]....)"),
         (r#"{"no_ppm":NaN}"#, "broken JSON: NaN and Infinity are no numbers; null is no value, at byte 10 (no_ppm)"),
         (
             r#"{"no_ppm":-Infinity}"#,

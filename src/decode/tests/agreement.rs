@@ -168,18 +168,22 @@ impl Maker {
         let properties = schema["properties"].as_object().expect("properties");
         let mut fields = Vec::new();
         for (name, of) in properties {
-            let share = if required.contains(name) { 1.0 } else { 0.3 };
-            let name = name.clone();
-            fields.push(
-                prop::option::weighted(share, self.of(&name, of)).prop_map(move |value| Some((name.clone(), value?))),
-            );
+            let (name, made) = (name.clone(), self.of(name, of));
+            let made = match required.contains(&name) {
+                true => made.prop_map(Some).boxed(),
+                false => prop::option::weighted(0.3, made).boxed(),
+            };
+            fields.push(made.prop_map(move |value| Some((name.clone(), value?))));
         }
         // One of several must be there: one is put in, by the words that stand there.
         let alternatives: Vec<_> = (schema["anyOf"].as_array().into_iter().flatten())
             .flat_map(|option| {
                 let of = |name: String| {
-                    let own = option["properties"].get(&name).unwrap_or(&properties[&name]);
-                    self.of(&name, own).prop_map(move |value| Some((name.clone(), value))).boxed()
+                    // Where it says more, it says that the value is there.
+                    let given = option["properties"].get(&name).is_some();
+                    let value = self.of(&name, &properties[&name]);
+                    let value = value.prop_filter("given", move |value| !given || !value.is_null());
+                    value.prop_map(move |value| Some((name.clone(), value))).boxed()
                 };
                 named(option).into_iter().map(of).collect::<Vec<_>>()
             })

@@ -282,7 +282,7 @@ mod tests {
         let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Gcj02).expect("a collection");
         assert_eq!((zones, refused.len()), (1, 0), "the operator says the same");
         let twice = zones_of("dup-key.geojson", Datum::Wgs84).expect_err("a key twice");
-        assert!(twice.contains("a field is given twice, at byte 147 (features[0].properties.rule)"), "{twice}");
+        assert!(twice.contains("a field is given twice, at byte 149 (features[0].properties.rule)"), "{twice}");
     }
 
     #[test]
