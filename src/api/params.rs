@@ -121,3 +121,31 @@ impl<T> Page<T> {
         Self { items, next }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    async fn read(content_type: &str, body: &'static str) -> Result<BTreeMap<String, u8>, Problem> {
+        let request =
+            Request::builder().header(header::CONTENT_TYPE, content_type).body(body.into()).expect("a request");
+        Body::from_request(request, &()).await.map(|Body(value)| value)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_by_the_rules_of_all_json() {
+        for named in ["application/json", "application/json; charset=utf-8", "Application/merge-patch+json"] {
+            assert_eq!(read(named, "\u{feff}{\"a\":1}").await.ok(), Some(BTreeMap::from([("a".to_owned(), 1)])));
+        }
+        for named in ["text/json", "application/jsonp", ""] {
+            assert!(read(named, "{}").await.is_err(), "{named}");
+        }
+        for body in
+            [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":1}"#, r#"{"a":1,}"#, r#"{"a":NaN}"#, "", "{} {}", r#"{"a":"x"}"#]
+        {
+            assert!(read("application/json", body).await.is_err(), "{body}");
+        }
+    }
+}

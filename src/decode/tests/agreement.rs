@@ -32,8 +32,8 @@ fn pair(name: &str, decodes: fn(&str) -> Result<(), Reason>) -> Pair {
 
 fn passages() -> Pair {
     pair("passage", |text| {
-        let elements = remote_sensing::decode(text.as_bytes()).map_err(|refusal| refusal.reason)?;
-        elements.map(|element| element.passage.map(drop).map_err(|refusal| refusal.reason)).collect()
+        let mut elements = remote_sensing::decode(text.as_bytes()).map_err(|refusal| refusal.reason)?;
+        elements.try_for_each(|element| element.passage.map(drop).map_err(|refusal| refusal.reason))
     })
 }
 
@@ -47,7 +47,7 @@ fn terminal(text: &str, kind: SourceKind) -> Result<(), Reason> {
         signature: SignatureForm::Lengths,
     };
     let frames = decode_payload(text.as_bytes(), &carriage);
-    frames.into_iter().map(|frame| frame.map(drop).map_err(|error| error.reason())).collect()
+    frames.into_iter().try_for_each(|frame| frame.map(drop).map_err(|error| error.reason()))
 }
 
 impl Pair {

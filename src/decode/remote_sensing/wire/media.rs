@@ -57,13 +57,17 @@ impl<'de> Visitor<'de> for Item {
                 return Err(de::Error::custom("a key twice"));
             }
             match part {
-                Part::Text => drop(map.next_value::<Option<AnyText>>()?),
+                Part::Text => {
+                    map.next_value::<Option<AnyText>>()?;
+                }
                 Part::Time => {
                     if let Some(Text(Err(_))) = map.next_value::<Option<Text<Timestamp>>>()? {
                         return Err(de::Error::custom("not an RFC 3339 time with offset"));
                     }
                 }
-                Part::Other => drop(map.next_value_seed(Passed::at_depth(ITEM_DEPTH))?),
+                Part::Other => {
+                    map.next_value_seed(Passed::at_depth(ITEM_DEPTH))?;
+                }
             }
         }
         if keys.differ() { Ok(Item) } else { Err(de::Error::custom("a key twice")) }
