@@ -8,7 +8,7 @@
 //! - Numbers fit a double. At most [`MAX_DEPTH`] levels of arrays and objects.
 //! - An array is split into its elements first ([`split`]), so that one that is not even JSON costs itself only.
 //!
-//! Readers of serde ([`Passed`], [`value`]) keep these rules in one pass; where one fails, [`check`] walks the text once more
+//! Readers of serde ([`Passed`], [`value()`]) keep these rules in one pass; where one fails, [`check()`] walks the text once more
 //! and says what is wrong and where. Both say the same of every text, which a property test holds them to.
 
 use std::fmt;
