@@ -48,4 +48,5 @@ pub use payload::{Carriage, FrameStream, decode_hex, decode_payload};
 pub use position::{Position, PositionReading};
 pub use scale::{Scale, Width};
 pub use signature::{Seal, seal};
+pub use terminal_json::schema as terminal_schema;
 pub use vendor::{Tag, Vendor};

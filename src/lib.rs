@@ -32,6 +32,7 @@ pub mod shutdown;
 pub mod signature;
 pub mod simulate;
 pub mod store;
+pub mod strict_json;
 pub mod telemetry;
 pub mod vehicle;
 pub mod warning;

@@ -2,13 +2,14 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::request::Parts,
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
 
 use super::Problem;
-use crate::reading::Timestamp;
+use crate::{reading::Timestamp, strict_json};
 
 /// Items of a page when the caller does not say.
 const DEFAULT_LIMIT: u16 = 50;
@@ -35,9 +36,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let read = Json::from_request(request, state).await;
+        if !says_json(request.headers()) {
+            return Err(Problem::bad_request("Expected request with `Content-Type: application/json`"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|refused| Problem::bad_request(refused.body_text()))?;
+        let not_json = |fault: strict_json::Fault| Problem::bad_request(fault.to_string());
+        let (mark, text) = strict_json::text(&bytes).map_err(not_json)?;
+        strict_json::check(text).map_err(|fault| not_json(fault.behind(mark)))?;
+        let read = Json::from_bytes(text.as_bytes());
         read.map(|Json(value)| Self(value)).map_err(|refused| Problem::bad_request(refused.body_text()))
     }
+}
+
+/// `application/json` or `application/...+json`, whatever follows.
+fn says_json(headers: &HeaderMap) -> bool {
+    let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.strip_prefix("application/").is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
 /// The variable part of a path.
@@ -103,5 +119,33 @@ impl<T> Page<T> {
         items.truncate(limit.0.into());
         let next = if more { items.last().map(cursor) } else { None };
         Self { items, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    async fn read(content_type: &str, body: &'static str) -> Result<BTreeMap<String, u8>, Problem> {
+        let request =
+            Request::builder().header(header::CONTENT_TYPE, content_type).body(body.into()).expect("a request");
+        Body::from_request(request, &()).await.map(|Body(value)| value)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_by_the_rules_of_all_json() {
+        for named in ["application/json", "application/json; charset=utf-8", "Application/merge-patch+json"] {
+            assert_eq!(read(named, "\u{feff}{\"a\":1}").await.ok(), Some(BTreeMap::from([("a".to_owned(), 1)])));
+        }
+        for named in ["text/json", "application/jsonp", ""] {
+            assert!(read(named, "{}").await.is_err(), "{named}");
+        }
+        for body in
+            [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":1}"#, r#"{"a":1,}"#, r#"{"a":NaN}"#, "", "{} {}", r#"{"a":"x"}"#]
+        {
+            assert!(read("application/json", body).await.is_err(), "{body}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::{Protocol, SignatureForm, SourceKind},
     decode::{Carriage, Frame, FrameCode, FrameError, FrameStream, decode_hex},
+    strict_json::BYTE_ORDER_MARK,
 };
 
 /// Longest line read; beyond it the line is refused and skipped. The longest frame is 131 112 hex digits.
@@ -89,18 +90,19 @@ pub fn decode(args: &Args, input: impl Read, output: impl Write) -> io::Result<S
 fn decode_lines(carriage: Carriage<'_>, input: impl Read, lines: &mut Lines<impl Write>) -> io::Result<()> {
     let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
     let mut line = Vec::new();
-    loop {
+    for number in 1_u64.. {
         line.clear();
         // One byte more than the limit tells a line that is just as long from one that is too long.
         if input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
+            break;
         }
         if line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n') {
             input.skip_until(b'\n')?;
             lines.write(Err(too_long(&line)))?;
             continue;
         }
-        let text = line.trim_ascii();
+        let mark = if number == 1 { BYTE_ORDER_MARK } else { &[] };
+        let text = line.strip_prefix(mark).unwrap_or(&line).trim_ascii();
         if text.is_empty() || text.starts_with(b"#") {
             continue;
         }
@@ -112,6 +114,7 @@ fn decode_lines(carriage: Carriage<'_>, input: impl Read, lines: &mut Lines<impl
             lines.output.flush()?;
         }
     }
+    Ok(())
 }
 
 fn decode_stream(carriage: Carriage<'_>, mut input: impl Read, lines: &mut Lines<impl Write>) -> io::Result<()> {
@@ -185,6 +188,14 @@ mod tests {
         let told: Vec<_> =
             lines.iter().map(|line| line["command"].as_str().or(line["error"]["code"].as_str())).collect();
         assert_eq!(told, [Some("logout"), Some("not_hex"), Some("logout"), Some("logout"), Some("not_hex")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_line_is_passed_over() {
+        let input = format!("\u{feff}{LOGOUT}\n\u{feff}{LOGOUT}\n");
+        let (summary, lines) = decoded(&args(false), input.as_bytes());
+        assert_eq!(summary, Summary { decoded: 1, refused: 1 });
+        assert_eq!(lines[1]["error"]["code"], "not_hex");
     }
 
     #[test]

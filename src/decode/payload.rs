@@ -1,8 +1,11 @@
 //! From a payload to frames: which form it has, and what to do with each.
 
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use crate::config::{Protocol, SignatureForm, SourceKind};
+use crate::{
+    config::{Protocol, SignatureForm, SourceKind},
+    strict_json::{self, BYTE_ORDER_MARK, Problem, TooMany},
+};
 
 use super::{
     error::{Fault, FrameCode, FrameError},
@@ -14,7 +17,7 @@ use super::{
 };
 
 /// Elements of a JSON array at most, as for passages.
-const ELEMENTS_MAX: usize = 500;
+pub(super) const ELEMENTS_MAX: usize = 500;
 
 /// How the payloads of one source are to be read.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +57,14 @@ pub fn decode_payload(payload: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Fra
     if payload.starts_with(&MARKER) {
         return binary(payload, carriage, Carried::AsIs);
     }
-    match payload.trim_ascii_start().first() {
+    let text = payload.strip_prefix(BYTE_ORDER_MARK).unwrap_or(payload);
+    match text.trim_ascii_start().first() {
         None => refuse(FrameCode::NoStartMarker, 0, "payload is empty"),
-        Some(b'{') => vec![object(payload, payload, 0, carriage)].into_iter().flatten().collect(),
+        Some(b'{') => object(payload, payload, 0, carriage),
         Some(b'[') if !holds_marker(payload) => array(payload, carriage),
         Some(_) if holds_marker(payload) => binary(payload, carriage, Carried::AsIs),
-        Some(_) if hex_text::looks_like_hex(payload) || is_text(payload) => hex(payload, payload, carriage),
+        Some(_) if hex_text::looks_like_hex(text) || is_text(text) => hex(text, payload, carriage),
+        Some(_) if is_utf16(payload) => refuse(FrameCode::NotJson, 0, "this is UTF-16; texts are read in UTF-8"),
         Some(_) => refuse(FrameCode::NoStartMarker, 0, "no start marker 23 23"),
     }
 }
@@ -70,6 +75,14 @@ pub fn decode_hex(text: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Frame, Fra
         Some(error) => vec![Err(error)],
         None => hex(text, text, carriage),
     }
+}
+
+/// Whether bytes that are no text begin like one in two bytes a character.
+fn is_utf16(payload: &[u8]) -> bool {
+    let ([0xff, 0xfe, character, 0, ..] | [0xfe, 0xff, 0, character, ..] | [0, character, 0, ..]) = payload else {
+        return false;
+    };
+    character.is_ascii_graphic()
 }
 
 fn too_large(payload: &[u8], carriage: &Carriage<'_>) -> Option<FrameError> {
@@ -137,49 +150,61 @@ fn hex(text: &[u8], raw: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Frame, Fr
             vec![Err(Fault::new(FrameCode::NoStartMarker, 0, "text is empty").with_raw(raw))]
         }
         Ok(bytes) => binary(&bytes, carriage, Carried::AsHex),
+        Err(_) if text.contains(&0) => {
+            vec![Err(Fault::new(FrameCode::NulCharacter, 0, "the text holds U+0000").with_raw(raw))]
+        }
         Err(error) => vec![Err(Fault::new(FrameCode::NotHex, error.at, error.why).with_raw(raw))],
     }
 }
 
 fn array(payload: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Frame, FrameError>> {
-    let elements: Vec<&RawValue> = match serde_json::from_slice(payload) {
-        Ok(elements) => elements,
-        Err(error) => return vec![Err(not_json(&error).with_raw(payload))],
+    let refuse = |code, detail: String| vec![Err(Fault::new(code, 0, detail).with_raw(payload))];
+    let text = match strict_json::opened(payload) {
+        Ok((_, text)) => text,
+        Err(fault) => return vec![Err(not_json(&fault).with_raw(payload))],
     };
-    if elements.is_empty() || elements.len() > ELEMENTS_MAX {
-        let code = if elements.is_empty() { FrameCode::MissingField } else { FrameCode::TooManyElements };
-        let detail = format!("an array has 1 to {ELEMENTS_MAX} elements, not {}", elements.len());
-        return vec![Err(Fault::new(code, 0, detail).with_raw(payload))];
-    }
-    let decode = |element: &RawValue| {
-        let text = element.get().as_bytes();
-        // A raw value borrows from the payload, so the distance of the two is its offset.
-        let start = (text.as_ptr() as usize).saturating_sub(payload.as_ptr() as usize);
-        object(payload, text, start, carriage)
+    let pieces = match strict_json::split(text, ELEMENTS_MAX) {
+        Ok(pieces) if pieces.is_empty() => {
+            return refuse(FrameCode::MissingField, "an array without elements".into());
+        }
+        Ok(pieces) => pieces,
+        Err(TooMany) => {
+            return refuse(FrameCode::TooManyElements, format!("more than {ELEMENTS_MAX} elements in one message"));
+        }
     };
-    elements.into_iter().flat_map(decode).collect()
+    let decode = |piece: strict_json::Piece<'_>| {
+        if let Some(fault) = piece.fault {
+            return vec![Err(not_json(&fault).with_raw(piece.raw))];
+        }
+        // A piece borrows from the payload, so the distance of the two is its offset.
+        let start = (piece.raw.as_ptr() as usize).saturating_sub(payload.as_ptr() as usize);
+        object(payload, piece.raw, start, carriage)
+    };
+    pieces.into_iter().flat_map(decode).collect()
 }
 
 /// One JSON document, which begins at `start` of the payload.
 fn object(payload: &[u8], text: &[u8], start: usize, carriage: &Carriage<'_>) -> Vec<Result<Frame, FrameError>> {
+    let read =
+        strict_json::text(text).and_then(|(mark, text)| strict_json::value(text).map_err(|fault| fault.behind(mark)));
     // A frame may begin with `{` by way of noise; JSON itself never holds two `#` outside a string.
-    let document: Value = match serde_json::from_slice(text) {
+    let document = match read {
         Ok(document) => document,
         Err(_) if holds_marker(text) && !is_text(text) => return binary(payload, carriage, Carried::AsIs),
-        Err(error) => return vec![Err(not_json(&error).with_raw(text))],
+        Err(fault) => return vec![Err(not_json(&fault).with_raw(text))],
     };
     let refuse = |fault: Fault| vec![Err(fault.with_raw(text))];
     let Value::Object(fields) = &document else {
         return refuse(Fault::new(FrameCode::WrongType, 0, "not a JSON object"));
     };
-    if holds_nul(&document) {
-        return refuse(Fault::new(FrameCode::NulCharacter, 0, "a text holds U+0000"));
-    }
-    for pointer in carriage.hex_pointers {
-        // Something else under the same name is no frame and no mistake either.
-        if let Some(Value::String(frame)) = document.pointer(pointer) {
-            return hex(frame.as_bytes(), text, carriage);
+    // Something else under the same name is no frame and no mistake either.
+    let mut frames = carriage.hex_pointers.iter().filter_map(|pointer| document.pointer(pointer)?.as_str());
+    if let Some(frame) = frames.next() {
+        if frames.any(|other| other != frame) {
+            let detail = "two of the configured pointers lead to texts that differ, and one of them could be the frame";
+            return refuse(Fault::new(FrameCode::WrongType, 0, detail));
         }
+        return hex(frame.as_bytes(), text, carriage);
     }
     let raw = Raw::Payload(start..start + text.len());
     match terminal_json::read(fields, carriage.kind, raw) {
@@ -188,29 +213,13 @@ fn object(payload: &[u8], text: &[u8], start: usize, carriage: &Carriage<'_>) ->
     }
 }
 
-fn not_json(error: &serde_json::Error) -> Fault {
-    let code = if error.is_data() { FrameCode::WrongType } else { FrameCode::NotJson };
-    // serde_json's own message may quote the input; its category and place say enough.
-    let what = match error.classify() {
-        serde_json::error::Category::Eof => "the text ends early",
-        serde_json::error::Category::Data => "not of the type expected",
-        _ => "syntax error",
+fn not_json(fault: &strict_json::Fault) -> Fault {
+    let code = match fault.problem {
+        Problem::Doubled => FrameCode::WrongType,
+        Problem::TooLarge => FrameCode::OutOfRange,
+        _ => FrameCode::NotJson,
     };
-    Fault::new(
-        code,
-        error.column().saturating_sub(1),
-        format!("{what}, line {} column {}", error.line(), error.column()),
-    )
-}
-
-/// PostgreSQL stores no NUL in text.
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(elements) => elements.iter().any(holds_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+    Fault::new(code, fault.at, fault.to_string())
 }
 
 /// Frames of one raw byte stream that arrives in parts: the `--binary` form of the `decode` command.

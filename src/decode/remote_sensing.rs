@@ -1,19 +1,17 @@
 //! Remote-sensing passages: JSON in, [`Passage`]s out, each element of an array on its own.
 //!
-//! Contract: one object, or an array of at most [`MAX_ELEMENTS`]. An element that is refused never harms its
+//! Contract: one object, or an array of 1 to [`MAX_ELEMENTS`]. An element that is refused never harms its
 //! neighbours, and its own bytes come along, so that exactly it can be put aside and later replayed. Fields that nobody
 //! named are ignored and counted. Text of a refusal names the field and never repeats what stood in it.
 //!
 //! A single object is parsed once, straight into its fields; only an array pays for a first pass that finds where its
-//! elements begin and end.
-
-use serde::de::{self, DeserializeSeed};
-use serde_json::value::RawValue;
+//! elements begin and end. What is JSON and what is not, [`strict_json`] says.
 
 use crate::{
     fault::{Reason, Refusal},
     mapping::Mapping,
     reading::passage::Passage,
+    strict_json::{self, Piece, TooMany},
 };
 
 mod mapped;
@@ -30,7 +28,7 @@ pub const MAX_ELEMENTS: usize = 500;
 pub struct Element<'a> {
     /// Place in the array; 0 for a single object.
     pub index: usize,
-    /// Exactly the bytes of this element as they came.
+    /// Exactly the bytes of this element as they came; those of the whole message for a single object.
     pub raw: &'a [u8],
     pub passage: Result<Passage, Refusal>,
     /// Fields of the element that the contract does not name.
@@ -39,8 +37,9 @@ pub struct Element<'a> {
 
 /// Finds the passages of a message; each is decoded when the iterator reaches it.
 ///
-/// Fails as a whole where elements cannot be told apart: not UTF-8, neither object nor array, an array with broken
-/// syntax or with more than [`MAX_ELEMENTS`]. A single broken object is one element with a refusal.
+/// Fails as a whole where nothing can be told apart: another encoding, neither object nor array, an array without elements
+/// or with more than [`MAX_ELEMENTS`]. A single broken object is one element with a refusal, and so is what cannot be told
+/// apart in the rest of an array.
 pub fn decode(payload: &[u8]) -> Result<Elements<'_>, Refusal> {
     decode_mapped(payload, None)
 }
@@ -48,16 +47,30 @@ pub fn decode(payload: &[u8]) -> Result<Elements<'_>, Refusal> {
 /// The same for a source that has its own names, units and codes: each object is read through the mapping. Refusals
 /// name the source's own fields; `raw` stays what the source sent.
 pub fn decode_mapped<'a>(payload: &'a [u8], mapping: Option<&'a Mapping>) -> Result<Elements<'a>, Refusal> {
-    let text = std::str::from_utf8(payload)
-        .map_err(|e| Refusal::new(Reason::NotJson, format!("not UTF-8 at byte {}", e.valid_up_to())))?;
-    match text.bytes().find(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
-        Some(b'{') => Ok(Elements { index: 0, mapping, rest: Rest::One(Some(text)) }),
-        Some(b'[') => Ok(Elements { index: 0, mapping, rest: Rest::Many(split(text)?.into_iter()) }),
-        None => Err(Refusal::new(Reason::NotJson, "empty message")),
-        Some(_) if serde_json::from_str::<&RawValue>(text).is_ok() => {
-            Err(Refusal::new(Reason::WrongType, "neither an object nor an array"))
+    let (mark, bytes) = strict_json::opened(payload)?;
+    let rest = match bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+        Some(b'{') => Rest::One(Some((payload, mark))),
+        Some(b'[') => Rest::Many(split(bytes)?.into_iter()),
+        _ => return Err(no_message(bytes, mark)),
+    };
+    Ok(Elements { index: 0, mapping, rest })
+}
+
+fn no_message(bytes: &[u8], mark: usize) -> Refusal {
+    match strict_json::utf8(bytes).and_then(strict_json::check) {
+        Err(fault) => fault.behind(mark).into(),
+        Ok(()) => Refusal::new(Reason::WrongType, "neither an object nor an array"),
+    }
+}
+
+fn split(bytes: &[u8]) -> Result<Vec<Piece<'_>>, Refusal> {
+    match strict_json::split(bytes, MAX_ELEMENTS) {
+        Ok(pieces) if pieces.is_empty() => Err(Refusal::new(Reason::MissingField, "an array without elements")),
+        Ok(pieces) => Ok(pieces),
+        Err(TooMany) => {
+            let detail = format!("more than {MAX_ELEMENTS} elements in one message");
+            Err(Refusal::new(Reason::TooManyElements, detail))
         }
-        Some(_) => Err(Refusal::new(Reason::NotJson, "begins like no JSON value")),
     }
 }
 
@@ -71,79 +84,39 @@ pub struct Elements<'a> {
 
 #[derive(Debug)]
 enum Rest<'a> {
-    One(Option<&'a str>),
-    Many(std::vec::IntoIter<&'a RawValue>),
+    /// The message, and the length of its byte order mark.
+    One(Option<(&'a [u8], usize)>),
+    Many(std::vec::IntoIter<Piece<'a>>),
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
     fn next(&mut self) -> Option<Element<'a>> {
-        let text = match &mut self.rest {
-            Rest::One(text) => text.take()?,
-            Rest::Many(slices) => slices.next()?.get(),
+        let (raw, mark, fault) = match &mut self.rest {
+            Rest::One(message) => message.take().map(|(raw, mark)| (raw, mark, None))?,
+            Rest::Many(pieces) => pieces.next().map(|piece| (piece.raw, 0, piece.fault))?,
         };
         let index = self.index;
         self.index += 1;
-        let (passage, unknown_fields) = wire::object(text, self.mapping);
-        Some(Element { index, raw: text.as_bytes(), passage, unknown_fields })
+        let text = fault.map_or_else(|| strict_json::utf8(raw.get(mark..).unwrap_or_default()), Err);
+        let (passage, unknown_fields) = match text {
+            Ok(text) => wire::object(text, mark, self.mapping),
+            Err(fault) => (Err(fault.behind(mark).into()), 0),
+        };
+        Some(Element { index, raw, passage, unknown_fields })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = match &self.rest {
-            Rest::One(text) => usize::from(text.is_some()),
-            Rest::Many(slices) => slices.len(),
+            Rest::One(message) => usize::from(message.is_some()),
+            Rest::Many(pieces) => pieces.len(),
         };
         (left, Some(left))
     }
 }
 
 impl ExactSizeIterator for Elements<'_> {}
-
-fn split(text: &str) -> Result<Vec<&RawValue>, Refusal> {
-    let mut too_many = false;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let slices = Slices { too_many: &mut too_many }
-        .deserialize(&mut deserializer)
-        .and_then(|slices| deserializer.end().map(|()| slices));
-    slices.map_err(|error| match too_many {
-        true => Refusal::new(Reason::TooManyElements, format!("more than {MAX_ELEMENTS} elements in one message")),
-        false => wire::syntax(&error),
-    })
-}
-
-/// Collects the slices of an array and stops reading at the first one too many.
-struct Slices<'p> {
-    too_many: &'p mut bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Slices<'_> {
-    type Value = Vec<&'de RawValue>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> de::Visitor<'de> for Slices<'_> {
-    type Value = Vec<&'de RawValue>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of passages")
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut slices = Vec::new();
-        while let Some(slice) = seq.next_element()? {
-            if slices.len() == MAX_ELEMENTS {
-                *self.too_many = true;
-                return Err(de::Error::custom("too many elements"));
-            }
-            slices.push(slice);
-        }
-        Ok(slices)
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -20,16 +20,19 @@ use super::{
     scale::Scale,
 };
 
+mod schema;
+
+pub use schema::schema;
+
 /// Reads one document of the source's kind.
 pub(super) fn read(fields: &Map<String, Value>, kind: SourceKind, raw: Raw) -> Result<Frame, Fault> {
-    let id_field = match kind {
-        SourceKind::Retrofit => "terminal_id",
-        SourceKind::Nonroad => "machine_id",
-        SourceKind::Obd | SourceKind::Rs => {
-            return Err(Fault::new(FrameCode::MissingField, 0, "no frame text at any of the configured pointers"));
-        }
+    let Some(id_field) = id_field(kind) else {
+        return Err(Fault::new(FrameCode::MissingField, 0, "no frame text at any of the configured pointers"));
     };
     let id = required(fields, id_field)?.as_str().ok_or_else(|| wrong_type(id_field, "a text"))?;
+    if id.contains('\0') {
+        return Err(Fault::new(FrameCode::NulCharacter, 0, format!("{id_field} holds U+0000")));
+    }
     let id = DeviceId::parse(id).map_err(|error| out_of_range(id_field, &error.to_string()))?;
     let collected_at = time(required(fields, "collected_at")?)?;
     let serial = fields.get("serial").and_then(present).map(serial).transpose()?;
@@ -62,6 +65,15 @@ pub(super) fn read(fields: &Map<String, Value>, kind: SourceKind, raw: Raw) -> R
         ignored_fields: channels.ignored,
         raw,
     })
+}
+
+/// The field that names the device, of the kinds that send their channels as JSON.
+const fn id_field(kind: SourceKind) -> Option<&'static str> {
+    match kind {
+        SourceKind::Retrofit => Some("terminal_id"),
+        SourceKind::Nonroad => Some("machine_id"),
+        SourceKind::Obd | SourceKind::Rs => None,
+    }
 }
 
 /// What the channels of one document come to.
@@ -133,12 +145,14 @@ fn time(value: &Value) -> Result<Timestamp, Fault> {
     Timestamp::parse_rfc3339(text).ok_or_else(|| wrong_type("collected_at", "an RFC 3339 time with offset"))
 }
 
+/// `7.0` is the whole number 7, to JSON Schema as well.
 fn serial(value: &Value) -> Result<u16, Fault> {
-    if !value.is_number() {
-        return Err(wrong_type("serial", "a whole number"));
+    let number = value.as_f64().filter(|number| number.fract() == 0.0);
+    let number = number.ok_or_else(|| wrong_type("serial", "a whole number"))?;
+    match (0.0..=f64::from(u16::MAX)).contains(&number) {
+        true => Ok(number as u16),
+        false => Err(out_of_range("serial", "a whole number of 0 to 65535 is expected")),
     }
-    let serial = value.as_u64().and_then(|serial| u16::try_from(serial).ok());
-    serial.ok_or_else(|| out_of_range("serial", "a whole number of 0 to 65535 is expected"))
 }
 
 fn position(value: &Value) -> Result<PositionReading, Fault> {

@@ -1,5 +1,6 @@
 //! The public frames, one by one; then properties that hold for every input.
 
+mod agreement;
 mod corpus;
 mod fillers;
 mod public_frames;

@@ -8,13 +8,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::topic::status_of;
+use crate::{reading::DeviceId, strict_json};
 
 /// Devices remembered at most. A cell serves up to about 100 000 (a province is several cells); at roughly 100 bytes
-/// each this bounds the table at 20 MB whatever is published. Further devices are counted, not kept.
+/// each, and never more than 350, this bounds the table at 70 MB whatever is published. Further devices are counted, not
+/// kept.
 pub const MAX_DEVICES: usize = 200_000;
-
-/// As in the identities of readings: a topic could carry 64 KiB.
-const MAX_IDENTITY_BYTES: usize = 64;
 
 /// What a device last said about itself; `offline` is normally said by its last will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,7 +63,8 @@ impl Devices {
     /// Takes in a status message. An empty payload is how MQTT deletes a retained one: the device is forgotten.
     pub fn update(&self, topic: &str, payload: &[u8]) {
         let Some((kind, device)) = status_of(topic) else { return };
-        if device.len() > MAX_IDENTITY_BYTES {
+        // A topic could carry 64 KiB.
+        if DeviceId::parse(device).is_err() {
             self.inner.lock().unwrap_or_else(PoisonError::into_inner).refused += 1;
             return;
         }
@@ -78,7 +78,7 @@ impl Devices {
             return;
         }
         let known = inner.states.contains_key(&*key);
-        match serde_json::from_slice::<Payload>(payload) {
+        match strict_json::read::<Payload>(payload) {
             Ok(payload) if known || inner.states.len() < MAX_DEVICES => {
                 let before = inner.states.insert(key.into(), payload.state);
                 inner.online += usize::from(payload.state == Connectivity::Online);
@@ -120,7 +120,11 @@ mod tests {
         assert_eq!(say("b", r#"{"state":"offline"}"#), (1, 1, 0));
         assert_eq!(say("a", r#"{"state":"offline"}"#), (0, 2, 0));
         assert_eq!(say("a", r#"{"state":"asleep"}"#), (0, 2, 1));
-        assert_eq!(say("a", ""), (0, 1, 1));
+        assert_eq!(say("a", r#"{"state":"offline","state":"online"}"#), (0, 2, 2));
+        assert_eq!(say("a", r#"{"state":"online","at":1,"\u0061t":2}"#), (0, 2, 3));
+        assert_eq!(say("a", "\u{feff}{\"state\":\"online\"}"), (1, 1, 3));
+        assert_eq!(say("a", r#"{"state":"offline","battery":NaN}"#), (1, 1, 4));
+        assert_eq!(say("a", ""), (0, 1, 4));
         let left = DeviceState { kind: "obd".into(), device: "b".into(), state: Connectivity::Offline };
         assert_eq!(devices.states(), [left]);
     }

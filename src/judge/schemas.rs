@@ -4,6 +4,8 @@
 pub fn schemas() -> &'static [(&'static str, &'static str)] {
     &[
         ("passage", include_str!("../../schemas/messages/passage.schema.json")),
+        ("retrofit", include_str!("../../schemas/messages/retrofit.schema.json")),
+        ("nonroad", include_str!("../../schemas/messages/nonroad.schema.json")),
         ("verdict", include_str!("../../schemas/messages/verdict.schema.json")),
     ]
 }
@@ -11,11 +13,17 @@ pub fn schemas() -> &'static [(&'static str, &'static str)] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decode::remote_sensing::message::PassageMessage, judge::document::VerdictDocument};
+    use crate::{
+        config::SourceKind,
+        decode::{remote_sensing::message::PassageMessage, terminal_schema},
+        judge::document::VerdictDocument,
+    };
     use schemars::generate::SchemaSettings;
 
     fn generated(name: &str) -> String {
         let schema = match name {
+            "retrofit" => return pretty(&terminal_schema(SourceKind::Retrofit)),
+            "nonroad" => return pretty(&terminal_schema(SourceKind::Nonroad)),
             "passage" => SchemaSettings::draft2020_12()
                 .for_deserialize()
                 .into_generator()
@@ -26,7 +34,11 @@ mod tests {
                 .into_root_schema_for::<VerdictDocument>(),
             other => panic!("no type for schema {other}"),
         };
-        serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+        pretty(&schema)
+    }
+
+    fn pretty(schema: &impl serde::Serialize) -> String {
+        serde_json::to_string_pretty(schema).expect("a schema is JSON") + "\n"
     }
 
     /// `UPDATE_SCHEMAS=1` rewrites the files instead of comparing them.

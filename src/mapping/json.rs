@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserializer, de::Visitor, forward_to_deserialize_any};
 
 use super::rule::{Kind, Rule, finite};
-use crate::fault::Reason;
+use crate::{fault::Reason, strict_json};
 
 /// A value in our form.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +34,17 @@ impl Rule {
             (Some(inner), _) if !inner.contains('\\') => Cow::Borrowed(inner),
             (Some(_), _) => Cow::Owned(serde_json::from_str::<String>(raw).map_err(|_| Reason::WrongType)?),
             (None, b"null") => return Ok(Feed::Null),
-            (None, [b'{' | b'[', ..]) if self.kind == Kind::Media => return Ok(Feed::Raw(raw)),
+            // Their lists of pictures have forms of their own; that it is a list is all that is asked.
+            (None, [b'[', ..]) if self.kind == Kind::Media => {
+                return strict_json::check(raw).map(|()| Feed::Raw("[]")).map_err(|fault| fault.problem.reason());
+            }
             (None, [b'{' | b'[', ..]) => return Err(Reason::WrongType),
+            // As text a number is a name or a code: one with a fraction or exponent has lost its digits on the way.
+            (None, [b'-' | b'0'..=b'9', rest @ ..])
+                if self.kind == Kind::Text && !rest.iter().all(u8::is_ascii_digit) =>
+            {
+                return Err(Reason::WrongType);
+            }
             (None, _) => Cow::Borrowed(raw),
         };
         match text {
@@ -146,16 +155,8 @@ impl<'de> Deserializer<'de> for Feed<'de> {
         }
     }
 
-    /// Single precision has a parser of its own, which rounds once.
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        match self {
-            Feed::Raw(raw) => whole(raw, |json| json.deserialize_f32(visitor)),
-            other => other.deserialize_any(visitor),
-        }
-    }
-
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f64 char str string bytes byte_buf unit unit_struct newtype_struct
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct
         seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }

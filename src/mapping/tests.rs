@@ -94,11 +94,13 @@ fn refusals_name_the_foreign_field_and_not_its_content() {
         (
             with("plate_umber", json!("鲁C")),
             Reason::PlateImpossible,
-            "plate_umber (plate) is of no kind of plate that GA 36 knows",
+            "plate_umber (plate) is not a plate number of GA 36",
         ),
         (with("car_speed", json!("fast")), Reason::WrongType, "car_speed (speed_kmh) has the wrong type or form"),
         (with("car_speed", json!({})), Reason::WrongType, "car_speed (speed_kmh) has the wrong type or form"),
         (with("car_speed", json!("1e99")), Reason::OutOfRange, "car_speed (speed_kmh) is out of range"),
+        (with("data_code", json!(2.5)), Reason::WrongType, "data_code (record_id) has the wrong type or form"),
+        (with("data_code", json!(2e17)), Reason::WrongType, "data_code (record_id) has the wrong type or form"),
         (with("road_way", json!(1.5)), Reason::WrongType, "road_way (lane) has the wrong type or form"),
         (with("test_result", json!("9")), Reason::WrongType, "test_result (rig_result) has the wrong type or form"),
     ] {
@@ -106,7 +108,13 @@ fn refusals_name_the_foreign_field_and_not_its_content() {
     }
     let twice = r#"{"station_id":"S","station_id":"S"}"#;
     let refusal = decode_mapped(twice.as_bytes(), Some(&mapping)).expect("JSON").next().expect("one").passage;
-    assert_eq!(refusal.expect_err("twice").detail, "station_id stands there twice");
+    assert_eq!(refusal.expect_err("twice").detail, "a field is given twice, at byte 18 (station_id)");
+    for (name, value) in [("station_id", "1"), ("car_picture", "0"), ("nobody_knows", "0"), ("car_\\u0070icture", "0")]
+    {
+        let text = original.to_string().replacen('{', &format!("{{\"{name}\":{value},\"nobody_knows\":{{}},"), 1);
+        let refusal = decode_mapped(text.as_bytes(), Some(&mapping)).expect("JSON").next().expect("one").passage;
+        assert!(refusal.is_err_and(|refusal| refusal.detail.starts_with("a field is given twice")), "{name}");
+    }
     let mut unread = original.clone();
     unread["plate_umber"] = json!("无牌");
     assert_eq!(mapped(&mapping, &unread).expect("a passage").plate, PlateReading::Unread);

@@ -9,21 +9,25 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub enum IdError {
     #[error("identifier is empty")]
     Empty,
-    #[error("identifier is longer than {MAX_ID_BYTES} bytes")]
+    #[error("identifier is longer than {MAX_ID_CHARS} characters")]
     TooLong,
     /// NUL cannot be stored by PostgreSQL; the rest of C0 and `/ + #` would break topics and logs.
     #[error("identifier holds a control character or one of / + #")]
     IllegalCharacter,
 }
 
-/// Longest identifier taken, bytes of UTF-8: fits every code in use and keeps index rows small.
-pub const MAX_ID_BYTES: usize = 64;
+/// Longest identifier taken, characters: fits every code and every Chinese name in use and keeps index rows small. The
+/// published schemas count characters too.
+pub const MAX_ID_CHARS: usize = 64;
+/// The same in bytes of UTF-8, whatever the characters.
+pub const MAX_ID_BYTES: usize = 4 * MAX_ID_CHARS;
 
 fn check(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }
-    if text.len() > MAX_ID_BYTES {
+    // Most are shorter in bytes than they may be in characters, and a megabyte need not be counted through.
+    if text.len() > MAX_ID_CHARS && (text.len() > MAX_ID_BYTES || text.chars().count() > MAX_ID_CHARS) {
         return Err(IdError::TooLong);
     }
     if text.bytes().any(|b| b < 0x20 || b == 0x7f || matches!(b, b'/' | b'+' | b'#')) {
@@ -40,7 +44,7 @@ macro_rules! identifier {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// Takes 1..=64 bytes without control characters and without `/ + #`.
+            /// Takes 1..=64 characters without control characters and without `/ + #`.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 check(text)?;
                 Ok(Self(text.into()))
@@ -105,5 +109,9 @@ mod tests {
         assert_eq!(StationId::parse("a/b"), Err(IdError::IllegalCharacter));
         assert_eq!(RecordId::parse("a\0b"), Err(IdError::IllegalCharacter));
         assert_eq!(DeviceId::parse(&"x".repeat(65)), Err(IdError::TooLong));
+        for longest in ["x", "站", "𫟷"].map(|character| character.repeat(64)) {
+            assert!(RecordId::parse(&longest).is_ok(), "{longest}");
+            assert_eq!(RecordId::parse(&format!("{longest}x")), Err(IdError::TooLong));
+        }
     }
 }

@@ -178,7 +178,8 @@ impl Content {
     }
 
     /// Length first, so that no two sequences of texts run into the same bytes. The hint may be longer than its length says;
-    /// it is the last text, so nothing follows that it could run into.
+    /// it is the last text, so nothing follows that it could run into. An identifier may be longer only as 64 characters of
+    /// four bytes each, and readings with other identifiers are never compared.
     fn text(&mut self, text: &str) {
         self.put([text.len() as u8]);
         self.slice(text.as_bytes());

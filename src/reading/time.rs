@@ -11,6 +11,9 @@ pub const CHINA_OFFSET_SECONDS: i32 = 8 * 3600;
 /// Microseconds between the Unix epoch and PostgreSQL's (2000-01-01T00:00:00Z).
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
+const NANOS_PER_SECOND: u32 = 1_000_000_000;
+const DAY_SECONDS: i64 = 86_400;
+
 /// A point in time: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -50,9 +53,20 @@ impl Timestamp {
         Self(naive.and_utc().timestamp_micros() - i64::from(CHINA_OFFSET_SECONDS) * 1_000_000)
     }
 
-    /// RFC 3339 with an offset; text without one is refused, because a guess would move the reading.
+    /// RFC 3339 with an offset; text without one is refused, because a guess would move the reading. Exactly what JSON
+    /// Schema calls a `date-time`: `T` before the time of day, ASCII only, a second of 60 only where leap seconds are (the
+    /// last of a day in UTC).
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|at| Self(at.timestamp_micros()))
+        // The parser takes a blank for the `T` and a typographic minus sign too.
+        if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) || !text.is_ascii() {
+            return None;
+        }
+        let at = DateTime::parse_from_rfc3339(text).ok()?;
+        if at.timestamp_subsec_nanos() >= NANOS_PER_SECOND && at.timestamp().rem_euclid(DAY_SECONDS) != DAY_SECONDS - 1
+        {
+            return None;
+        }
+        Some(Self(at.timestamp_micros()))
     }
 
     /// The same instant as wall-clock time in China.
@@ -155,6 +169,16 @@ mod tests {
         assert_eq!(Timestamp::from_china(2021, 8, 14, 8, 47, 35), Some(at));
         assert_eq!(Timestamp::parse_rfc3339("2021-08-14T08:47:35"), None);
         assert_eq!(Timestamp::from_postgres_micros(at.postgres_micros()), at);
+    }
+
+    #[test]
+    fn only_what_a_schema_calls_a_time_is_one() {
+        let read = Timestamp::parse_rfc3339;
+        assert_eq!(read("2021-08-14 00:47:35Z"), None);
+        assert_eq!(read("2021-08-14T00:47:35\u{2212}08:00"), None);
+        assert_eq!(read("2026-06-30T23:59:60+08:00"), None, "no leap second is there");
+        assert_eq!(read("2017-01-01T07:59:60+08:00"), read("2017-01-01T08:00:00+08:00"));
+        assert_eq!(read("2021-08-14t00:47:35z"), read("2021-08-14T00:47:35Z"));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! - `vehicle_classes`: beginnings of GA/T 16.4 kinds the rule is for, `["H", "Q1"]` or `"H,Q1"`,
 //! - `permits`: name of the list whose entries in force are permits,
 //! - `datum`: `wgs84` or `gcj02`; where it stands it must be the one the operator names, because a file that
-//!   contradicts its importer is wrong in one of the two.
+//!   contradicts its importer is wrong in one of the two. The same holds of `crs`, `datum` and `bbox` wherever they stand
+//!   ([`declared`]).
 
 use geo::Polygon;
 use geojson::GeometryValue;
@@ -20,6 +21,8 @@ use super::{
     polygon::{PolygonError, polygon},
 };
 use crate::reading::Timestamp;
+
+pub mod declared;
 
 /// Why a feature is not a zone.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -42,8 +45,10 @@ pub enum ZoneError {
     OtherDatum(Datum),
     #[error("part {part} ring {ring} vertex {vertex}: {lon} {lat} is outside China, where GCJ-02 is not defined")]
     NoDatum { part: usize, ring: usize, vertex: usize, lon: f64, lat: f64 },
-    #[error("geometry is no GeoJSON geometry")]
-    NotAGeometry,
+    #[error("{at}: {why}")]
+    Declared { at: &'static str, why: String },
+    #[error("it is not a GeoJSON geometry: {0}")]
+    NotAGeometry(String),
     #[error("geometry is neither Polygon nor MultiPolygon")]
     NotAnArea,
     #[error("part {part}: {error}")]
@@ -58,6 +63,9 @@ pub type TimeOf = fn(text: &str, end: bool) -> Option<Timestamp>;
 pub fn zone(feature: &Value, datum: Datum, time_of: TimeOf) -> Result<(Zone, Value), ZoneError> {
     let properties = feature.get("properties").and_then(Value::as_object).ok_or(ZoneError::NotAFeature)?;
     let geometry = feature.get("geometry").ok_or(ZoneError::NotAFeature)?;
+    if feature.get("type").is_some_and(|kind| kind != "Feature") {
+        return Err(ZoneError::NotAFeature);
+    }
     let required = |name| text(properties, name)?.ok_or(ZoneError::Missing(name));
     let time = |name, end| match text(properties, name)? {
         None => Ok(None),
@@ -65,6 +73,15 @@ pub fn zone(feature: &Value, datum: Datum, time_of: TimeOf) -> Result<(Zone, Val
     };
     if text(properties, "datum")?.is_some_and(|named| Datum::parse(&named.to_ascii_lowercase()) != Some(datum)) {
         return Err(ZoneError::OtherDatum(datum));
+    }
+    for (at, object) in [("feature", feature), ("geometry", geometry)] {
+        let fits = || declared::fits_box(object, Some(geometry)).err();
+        if let Some(why) = declared::contradiction(object, datum).or_else(fits) {
+            return Err(ZoneError::Declared { at, why });
+        }
+    }
+    if let Some(why) = declared::other_system(properties, datum) {
+        return Err(ZoneError::Declared { at: "properties", why });
     }
     // Checked as drawn first, so that a fault is shown where the file has it.
     let drawn = parts(geometry)?;
@@ -134,8 +151,8 @@ fn round(degrees: f64) -> f64 {
 
 /// The checked polygons of a GeoJSON geometry.
 pub fn parts(geometry: &Value) -> Result<Vec<Polygon>, ZoneError> {
-    let geometry =
-        <geojson::Geometry as serde::Deserialize>::deserialize(geometry).map_err(|_| ZoneError::NotAGeometry)?;
+    let geometry = <geojson::Geometry as serde::Deserialize>::deserialize(geometry)
+        .map_err(|_| ZoneError::NotAGeometry(declared::odd_coordinate(geometry)))?;
     let parts = match geometry.value {
         GeometryValue::Polygon { coordinates } => vec![coordinates],
         GeometryValue::MultiPolygon { coordinates } => coordinates,
@@ -210,8 +227,16 @@ mod tests {
         assert_eq!(with("datum", json!("GCJ02")), ZoneError::OtherDatum(Datum::Wgs84));
         let of = |geometry| zone(&feature(ok(), geometry), Datum::Wgs84, no_times).expect_err("refused");
         assert_eq!(of(json!({"type": "Point", "coordinates": [117.8, 36.7]})), ZoneError::NotAnArea);
-        assert_eq!(of(json!({"type": "Polygon", "coordinates": "here"})), ZoneError::NotAGeometry);
-        assert_eq!(of(json!(null)), ZoneError::NotAGeometry);
+        let why = |geometry| of(geometry).to_string();
+        let not = |what: &str| format!("it is not a GeoJSON geometry: {what}");
+        assert_eq!(why(json!({"type": "Polygon", "coordinates": "here"})), not("coordinates is a text"));
+        assert_eq!(why(json!(null)), not("it is null"));
+        assert_eq!(why(json!({"type": "Polygon"})), not("it has no `coordinates`"));
+        for (odd, what) in [(json!("117.8"), "a text"), (json!(null), "null"), (json!(true), "true")] {
+            let mut geometry = square();
+            geometry["coordinates"][0][2][1] = odd;
+            assert_eq!(why(geometry), not(&format!("coordinates[0][2][1] is {what}")));
+        }
         let bad =
             json!({"type": "MultiPolygon", "coordinates": [square()["coordinates"], [[[117.8, 36.7], [117.9, 36.7]]]]});
         assert_eq!(

@@ -135,6 +135,38 @@ async fn dead_letters_are_listed_shown_and_put_back() {
     assert_eq!(service.stop().await, Some(0));
 }
 
+/// What is not JSON at all costs itself only, in arrays of passages and of terminals alike, and is kept with its own bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_element_that_is_not_json_costs_itself_only() {
+    let Some(world) = World::new().await else { return };
+    let service = Service::start_ready(&world.setting).await;
+    let good = |record: &str| passage(record, &ago(60), 1.0).to_string();
+    let nan = good("nan").replace("\"opacity_pct\":1.0", "\"opacity_pct\":NaN");
+    assert!(nan.contains("NaN"));
+    let open = good("open").replacen("\",", ",", 1);
+    let smoke = |k: &str| format!(r#"{{"terminal_id":"RT-1","collected_at":"{}","smoke_k_m1":{k}}}"#, ago(60));
+    let twice = smoke("0.1,\"terminal_id\":\"RT-1\"");
+    let messages = [
+        (PASSAGES, format!("[{}, {nan}, {}]", good("1"), good("2"))),
+        (PASSAGES, format!("\u{feff}[{},{open},{}]", good("3"), good("4"))),
+        ("dw/v1/retrofit/RT-1/frame", format!("[{},{twice}]", smoke("0.2"))),
+    ];
+    publish(&world.setting.broker, messages).await;
+    settled(&service, 3).await;
+    balanced(&service).await;
+    let rows = world.client.query("SELECT record_id FROM passage ORDER BY record_id", &[]).await.unwrap();
+    let records: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(records, ["1", "2", "3"]);
+    let letters = world.client.query("SELECT reason, raw FROM dead_letter ORDER BY length(raw)", &[]).await.unwrap();
+    let letters: Vec<(&str, &[u8])> = letters.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let rest = format!("{open},{}]", good("4"));
+    let rest = rest.as_bytes();
+    assert_eq!(letters.iter().map(|letter| letter.0).collect::<Vec<_>>(), ["wrong_type", "not_json", "not_json"]);
+    assert_eq!((letters[0].1, letters[1].1), (twice.as_bytes(), nan.as_bytes()));
+    assert_eq!(letters[2].1.len(), rest.len(), "what cannot be told apart is one letter to the end");
+    assert_eq!(service.stop().await, Some(0));
+}
+
 /// What an index has no room for is put aside like anything else, and not lost with the acknowledgement.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_with_an_endless_topic_is_put_aside() {

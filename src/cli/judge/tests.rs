@@ -74,6 +74,22 @@ fn lines_keep_their_order_and_a_bad_one_its_place() {
     assert_eq!(names, ["r-9", "missing_field@2", "r-1", "r-5", "not_json@6", "r-7", "a-1", "a-2"]);
 }
 
+/// Editors of some systems put a byte order mark before the first line, and only there.
+#[test]
+fn a_byte_order_mark_before_the_first_line_is_passed_over() {
+    let marked = include_str!("../../../tests/fixtures/passages/bom.jsonl");
+    assert!(marked.starts_with('\u{feff}'));
+    let (lines, summary) = judged(marked.as_bytes());
+    assert_eq!(summary, Summary { judged: 2, refused: 0 });
+    assert_eq!(judged(marked.trim_start_matches('\u{feff}').as_bytes()).0, lines);
+    let (lines, summary) = judged(format!("{marked}\n{marked}").as_bytes());
+    assert_eq!(summary, Summary { judged: 3, refused: 1 });
+    let told = lines.iter().find_map(|line| line["error"]["detail"].as_str()).expect("a refusal");
+    assert!(told.contains("byte order mark"), "{told}");
+    let (_, summary) = judged(format!("\u{feff}\r\n{}", marked.trim_start_matches('\u{feff}')).as_bytes());
+    assert_eq!(summary, Summary { judged: 2, refused: 0 }, "an empty first line");
+}
+
 #[test]
 fn episodes_are_those_of_the_whole_input_whatever_its_order() {
     let (lines, _) = judged(SERIES.as_bytes());

@@ -26,6 +26,7 @@ use crate::{
     },
     mapping::Mapping,
     reading::{PlateKey, RecordId, StationId, Timestamp, passage::Passage},
+    strict_json::BYTE_ORDER_MARK,
     vehicle::{
         carrier::Carrier,
         facts::{MatchKind, VehicleMatch},
@@ -173,6 +174,17 @@ impl<M: Fn(PlateKey, Timestamp) -> VehicleMatch> Judge<'_, M> {
     }
 
     fn line(&self, line: &[u8], number: u64, judged: &mut Vec<Judged>) -> io::Result<()> {
+        if let Some(behind) = line.strip_prefix(BYTE_ORDER_MARK) {
+            // Editors put one at the beginning of a file; anywhere else two files were put together, or one is damaged.
+            if number > 1 {
+                let detail = "a byte order mark stands elsewhere than at the beginning of the input, at byte 0";
+                judged.push(refused(&Refusal::new(Reason::NotJson, detail), number)?);
+                return Ok(());
+            }
+            if behind.trim_ascii().is_empty() {
+                return Ok(());
+            }
+        }
         let elements = match remote_sensing::decode_mapped(line, self.mapping) {
             Ok(elements) => elements,
             Err(refusal) => {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     fault::Reason,
     mapping::{Feed, Mapping, Rule},
+    strict_json::{self, Keys},
 };
 
 /// A name that is no field of ours: counted as unknown, passed over.
@@ -24,6 +25,8 @@ pub(super) struct Mapped<'s, 'de, A> {
     /// Why a value has no form of ours.
     unfit: &'s mut Option<Reason>,
     counts: &'s mut Counts,
+    /// Foreign keys that fill no field; those that do are known by their field.
+    unused: Keys,
 }
 
 /// What a mapping changes in the count of unknown fields.
@@ -49,7 +52,15 @@ impl<'s, 'de, A> Mapped<'s, 'de, A> {
         unfit: &'s mut Option<Reason>,
         counts: &'s mut Counts,
     ) -> Self {
-        Self { foreign, mapping, next: Next::Skipped, constants: mapping.constants(), unfit, counts }
+        Self {
+            foreign,
+            mapping,
+            next: Next::Skipped,
+            constants: mapping.constants(),
+            unfit,
+            counts,
+            unused: Keys::default(),
+        }
     }
 }
 
@@ -62,11 +73,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Mapped<'_, 'de, A> {
                 self.next = Next::Field(rule);
                 rule.column()
             }
-            Some(found) => {
+            Some(Found::Unused { hash, expected }) => {
+                if !self.unused.add(hash) {
+                    return Err(de::Error::custom("a key twice"));
+                }
                 self.next = Next::Skipped;
-                self.counts.expected += u32::from(matches!(found, Found::Ignored));
+                self.counts.expected += u32::from(expected);
                 UNKNOWN
             }
+            None if !self.unused.differ() => return Err(de::Error::custom("a key twice")),
             None => {
                 let Some((rule, rest)) = self.constants.split_first() else { return Ok(None) };
                 self.constants = rest;
@@ -115,8 +130,11 @@ impl<'de, A> Mapped<'_, 'de, A> {
 
 enum Found<'s> {
     Rule(&'s Rule),
-    Ignored,
-    Unknown,
+    /// A field that fills none of ours; `expected` where the mapping says so.
+    Unused {
+        hash: u64,
+        expected: bool,
+    },
 }
 
 /// Reads a key as what the mapping makes of it, without keeping its text.
@@ -140,8 +158,7 @@ impl<'s> de::Visitor<'_> for LookUp<'s> {
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Found<'s>, E> {
         Ok(match self.0.rule(name) {
             Some(rule) => Found::Rule(rule),
-            None if self.0.ignores(name) => Found::Ignored,
-            None => Found::Unknown,
+            None => Found::Unused { hash: strict_json::hash(name), expected: self.0.ignores(name) },
         })
     }
 }

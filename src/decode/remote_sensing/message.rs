@@ -13,7 +13,7 @@ use crate::reading::passage::{FuelHint, RigResult};
 #[schemars(untagged)]
 pub enum PassageMessage {
     One(Box<PassageObject>),
-    Many(#[schemars(length(max = 500))] Vec<PassageObject>),
+    Many(#[schemars(length(min = 1, max = 500))] Vec<PassageObject>),
 }
 
 /// One vehicle's passage. Fields beyond these are ignored and counted. `null` in an optional field means not measured, and so
@@ -30,7 +30,7 @@ pub struct PassageObject {
     #[schemars(extend("format" = "date-time"))]
     pub passed_at: String,
     /// Plate as read, in a form of GA 36; `null` when unread. `O` and `I`, which no plate has, are taken for 0 and 1 where that
-    /// gives a plate; whatever is found then waits for a person.
+    /// gives a plate; whatever is found then waits for a person. Another text is put aside as `plate_impossible`.
     #[schemars(extend("type" = ["string", "null"]))]
     pub plate: String,
     pub plate_color: PlateColorName,
@@ -108,7 +108,7 @@ pub enum PlateColorName {
     Unknown,
 }
 
-/// A picture or film kept elsewhere. Not inspected on arrival; it stays in the raw payload.
+/// A picture or film kept elsewhere. It stays in the raw payload.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Media {
     pub url: Option<String>,

@@ -6,8 +6,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{self, DeserializeSeed, IgnoredAny};
-use serde_json::value::RawValue;
+use serde::de::{self, DeserializeSeed};
 
 use crate::{
     fault::{Reason, Refusal},
@@ -17,12 +16,15 @@ use crate::{
         passage::{FuelHint, Passage, PlateReading, RigResult},
         plate::folded::Spelling,
     },
+    strict_json::{self, Keys, Passed},
 };
 
+mod media;
 mod text;
 
 use super::mapped::{Counts, Mapped};
-use text::{Media, Text};
+use media::Media;
+use text::{Text, Whole};
 pub use text::{fuel_hint_word, rig_result_word};
 
 macro_rules! fields {
@@ -88,52 +90,43 @@ fields! {
 
 /// Ranges beyond which a passage is refused. What an instrument cannot have measured is a matter of the table of limits,
 /// which knows it by channel ([`crate::judge::limits::bound`]): a rig that says -9999 for its broken anemometer has seen the
-/// vehicle all the same, and a passage refused would be a listed vehicle lost.
+/// vehicle all the same, and a passage refused would be a listed vehicle lost. A number is compared as it was sent, before it
+/// is rounded to single precision, so that the published schema says the same at the very ends.
 pub(super) mod range {
     use std::ops::RangeInclusive;
 
     pub const LANE: RangeInclusive<i64> = 0..=99;
-    pub const CONFIDENCE: RangeInclusive<f32> = 0.0..=1.0;
+    pub const CONFIDENCE: RangeInclusive<f64> = 0.0..=1.0;
     /// Every measurement: wide enough for what stands for "nothing measured", in whatever unit.
-    pub const MEASUREMENT: RangeInclusive<f32> = -1_000_000.0..=1_000_000.0;
+    pub const MEASUREMENT: RangeInclusive<f64> = -1_000_000.0..=1_000_000.0;
     /// What is no place is told from one where places are used ([`crate::reading::Area`]).
     pub const DEGREES: RangeInclusive<f64> = -1_000_000.0..=1_000_000.0;
 }
 
 /// Decodes one object, ours or through a mapping; the count of unknown fields is that of the part read before a refusal.
-pub(super) fn object<'a>(text: &'a str, mapping: Option<&'a Mapping>) -> (Result<Passage, Refusal>, u32) {
-    let mut progress = Progress { field: None, unknown: 0, fault: None };
+/// `before` bytes of its message come before it, which the places in refusals count.
+pub(super) fn object<'a>(
+    text: &'a str,
+    before: usize,
+    mapping: Option<&'a Mapping>,
+) -> (Result<Passage, Refusal>, u32) {
+    let mut progress = Progress { field: None, unknown: 0, unfit: None };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = Seed { progress: &mut progress, mapping }
         .deserialize(&mut deserializer)
         .and_then(|wire| deserializer.end().map(|()| wire));
     let passage = match parsed {
         Ok(wire) => wire.into_passage().map_err(|(reason, field)| refuse(reason, field, mapping)),
-        Err(error) => Err(refusal(&error, &progress, text, mapping)),
+        Err(_) => Err(refusal(&progress, text, before, mapping)),
     };
     (passage, progress.unknown)
-}
-
-/// A document whose syntax is broken, with the place.
-pub(super) fn syntax(error: &serde_json::Error) -> Refusal {
-    match error.classify() {
-        serde_json::error::Category::Data => Refusal::new(Reason::WrongType, "not an array of passages"),
-        _ => Refusal::new(Reason::NotJson, format!("broken JSON at line {} column {}", error.line(), error.column())),
-    }
 }
 
 struct Progress {
     field: Option<Field>,
     unknown: u32,
-    fault: Option<Fault>,
-}
-
-/// What serde's own error cannot say.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Twice,
-    /// A mapping found no value of ours.
-    Unfit(Reason),
+    /// Why a mapping found no value of ours, which serde's own error cannot say.
+    unfit: Option<Reason>,
 }
 
 fn refuse(reason: Reason, field: Field, mapping: Option<&Mapping>) -> Refusal {
@@ -141,7 +134,7 @@ fn refuse(reason: Reason, field: Field, mapping: Option<&Mapping>) -> Refusal {
         Reason::MissingField => "is required and missing",
         Reason::OutOfRange => "is out of range",
         Reason::NulCharacter => "holds a NUL character",
-        Reason::PlateImpossible => "is of no kind of plate that GA 36 knows",
+        Reason::PlateImpossible => "is not a plate number of GA 36",
         _ => "has the wrong type or form",
     };
     Refusal::new(reason, format!("{} {what}", called(field, mapping)))
@@ -155,49 +148,36 @@ fn called(field: Field, mapping: Option<&Mapping>) -> Cow<'static, str> {
     }
 }
 
-fn refusal(error: &serde_json::Error, progress: &Progress, text: &str, mapping: Option<&Mapping>) -> Refusal {
-    if error.classify() == serde_json::error::Category::Data {
-        return match (progress.field, progress.fault) {
-            (Some(field), Some(Fault::Twice)) => {
-                let field = called(field, mapping);
-                Refusal::new(Reason::WrongType, format!("{field} stands there twice"))
-            }
-            (Some(field), Some(Fault::Unfit(reason))) => refuse(reason, field, mapping),
-            (Some(field), None) => refuse(Reason::WrongType, field, mapping),
-            (None, _) => Refusal::new(Reason::WrongType, "a passage must be an object"),
-        };
+fn refusal(progress: &Progress, text: &str, before: usize, mapping: Option<&Mapping>) -> Refusal {
+    // What is wrong with the text as JSON comes first: serde may have stopped at a field that is only a consequence.
+    if let Err(fault) = strict_json::check(text) {
+        return fault.behind(before).into();
     }
-    if let (Some(field), Some(Fault::Unfit(reason))) = (progress.field, progress.fault) {
-        return refuse(reason, field, mapping);
-    }
-    // serde_json calls a number too large for its float a syntax error. Where the grammar holds, that number is what is wrong.
-    match overflowing_field(text) {
-        Some(field) => refuse(Reason::OutOfRange, field, mapping),
-        None => syntax(error),
+    match (progress.field, progress.unfit) {
+        (Some(field), Some(reason)) => refuse(reason, field, mapping),
+        (Some(field), None) => refuse(Reason::WrongType, field, mapping),
+        (None, _) => Refusal::new(Reason::WrongType, "a passage must be an object"),
     }
 }
 
-/// The first known field whose number is too large for a single-precision float, in a text that is otherwise JSON.
-fn overflowing_field(text: &str) -> Option<Field> {
-    let fields: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    fields.into_iter().find_map(|(name, raw)| {
-        let field = Field::of(&name);
-        let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        let number: f32 = raw.get().parse().ok()?;
-        (field != Field::Unknown && is_number && number.is_infinite()).then_some(field)
-    })
+/// A key: the field it names, or the hash by which an unknown one is told from others.
+struct Name {
+    field: Field,
+    hash: u64,
 }
 
-impl<'de> de::Deserialize<'de> for Field {
+impl<'de> de::Deserialize<'de> for Name {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {
-            type Value = Field;
+            type Value = Name;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a field name")
             }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Field, E> {
-                Ok(Field::of(name))
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Name, E> {
+                let field = Field::of(name);
+                let hash = if field == Field::Unknown { strict_json::hash(name) } else { 0 };
+                Ok(Name { field, hash })
             }
         }
         deserializer.deserialize_identifier(Visitor)
@@ -212,26 +192,26 @@ struct Wire {
     passed_at: Option<Text<Timestamp>>,
     plate: Option<Text<(Plate, Option<Spelling>)>>,
     plate_color: Option<Text<PlateColor>>,
-    lane: Option<i64>,
-    plate_confidence: Option<f32>,
+    lane: Option<Whole>,
+    plate_confidence: Option<f64>,
     vehicle_kind_hint: Option<Text<Box<str>>>,
     fuel_hint: Option<Text<FuelHint>>,
-    speed_kmh: Option<f32>,
-    acceleration_ms2: Option<f32>,
-    slope_deg: Option<f32>,
-    vsp_kwt: Option<f32>,
-    co2_pct: Option<f32>,
-    co_pct: Option<f32>,
-    hc_ppm: Option<f32>,
-    no_ppm: Option<f32>,
-    opacity_pct: Option<f32>,
-    opacity_k_m1: Option<f32>,
-    ringelmann: Option<f32>,
-    wind_speed_ms: Option<f32>,
-    wind_direction_deg: Option<f32>,
-    temperature_c: Option<f32>,
-    humidity_pct: Option<f32>,
-    pressure_kpa: Option<f32>,
+    speed_kmh: Option<f64>,
+    acceleration_ms2: Option<f64>,
+    slope_deg: Option<f64>,
+    vsp_kwt: Option<f64>,
+    co2_pct: Option<f64>,
+    co_pct: Option<f64>,
+    hc_ppm: Option<f64>,
+    no_ppm: Option<f64>,
+    opacity_pct: Option<f64>,
+    opacity_k_m1: Option<f64>,
+    ringelmann: Option<f64>,
+    wind_speed_ms: Option<f64>,
+    wind_direction_deg: Option<f64>,
+    temperature_c: Option<f64>,
+    humidity_pct: Option<f64>,
+    pressure_kpa: Option<f64>,
     precipitation: Option<bool>,
     rig_result: Option<Text<RigResult>>,
     calibrated_at: Option<Text<Timestamp>>,
@@ -260,36 +240,40 @@ impl<'de> de::Visitor<'de> for Seed<'_, 'de> {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
-        let Some(mapping) = self.mapping else { return self.read(map) };
+        let Some(mapping) = self.mapping else {
+            let mut unknown = Keys::default();
+            let wire = self.read(&mut map, |key| unknown.add(key))?;
+            return if unknown.differ() { Ok(wire) } else { Err(de::Error::custom("a key twice")) };
+        };
         let mut unfit = None;
         let mut counts = Counts::default();
-        let mapped = Mapped::new(&mut map, mapping, &mut unfit, &mut counts);
+        let mut mapped = Mapped::new(&mut map, mapping, &mut unfit, &mut counts);
         let progress = &mut *self.progress;
-        let wire = Seed { progress, mapping: None }.read(mapped);
+        // Foreign keys are told apart before they are renamed.
+        let wire = Seed { progress, mapping: None }.read(&mut mapped, |_| true);
         progress.unknown = progress.unknown.saturating_sub(counts.expected) + counts.unknown_words;
-        if let Some(reason) = unfit {
-            progress.fault = Some(Fault::Unfit(reason));
-        }
+        progress.unfit = unfit;
         wire
     }
 }
 
 impl<'de> Seed<'_, 'de> {
-    fn read<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
+    /// `is_new` notes the hash of an unknown key.
+    fn read<A: de::MapAccess<'de>>(self, map: &mut A, mut is_new: impl FnMut(u64) -> bool) -> Result<Wire, A::Error> {
         let mut wire = Wire::default();
-        while let Some(field) = map.next_key::<Field>()? {
+        while let Some(Name { field, hash }) = map.next_key()? {
             self.progress.field = Some(field);
             let bit = 1_u64 << field as u8;
-            if field != Field::Unknown && wire.seen & bit != 0 {
+            let known = if field == Field::Unknown { !is_new(hash) } else { wire.seen & bit != 0 };
+            if known {
                 // Two values for one field: whichever was taken could be the wrong one.
-                self.progress.fault = Some(Fault::Twice);
-                return Err(de::Error::custom("field twice"));
+                return Err(de::Error::custom("a key twice"));
             }
             wire.seen |= bit;
             match field {
                 Field::Unknown => {
                     self.progress.unknown += 1;
-                    map.next_value::<IgnoredAny>()?;
+                    map.next_value::<Passed>()?;
                 }
                 Field::StationId => wire.station_id = map.next_value()?,
                 Field::RecordId => wire.record_id = map.next_value()?,
@@ -340,7 +324,6 @@ fn optional<T>(slot: Option<Text<T>>, field: Field) -> Result<Option<T>, FieldFa
     slot.map(|text| text.0.map_err(|reason| (reason, field))).transpose()
 }
 
-/// A float overflowing to infinity fails this too, because no range holds it.
 fn within<T: PartialOrd>(
     value: Option<T>,
     range: std::ops::RangeInclusive<T>,
@@ -350,6 +333,11 @@ fn within<T: PartialOrd>(
         Some(v) if !range.contains(&v) => Err((Reason::OutOfRange, field)),
         other => Ok(other),
     }
+}
+
+/// The same for a number that is kept in single precision.
+fn single(value: Option<f64>, range: std::ops::RangeInclusive<f64>, field: Field) -> Result<Option<f32>, FieldFault> {
+    Ok(within(value, range, field)?.map(|value| value as f32))
 }
 
 impl Wire {
@@ -363,7 +351,8 @@ impl Wire {
             None => return Err((Reason::MissingField, Field::Plate)),
         };
         let plate_color = required(self.plate_color, Field::PlateColor)?;
-        let lane = within(self.lane, range::LANE, Field::Lane)?.and_then(|lane| i16::try_from(lane).ok());
+        let lane =
+            within(self.lane.map(|lane| lane.0), range::LANE, Field::Lane)?.and_then(|lane| i16::try_from(lane).ok());
         Ok(Passage {
             station_id,
             record_id,
@@ -372,25 +361,25 @@ impl Wire {
             plate_as_read,
             plate_color,
             lane,
-            plate_confidence: within(self.plate_confidence, range::CONFIDENCE, Field::PlateConfidence)?,
+            plate_confidence: single(self.plate_confidence, range::CONFIDENCE, Field::PlateConfidence)?,
             vehicle_kind_hint: optional(self.vehicle_kind_hint, Field::VehicleKindHint)?,
             fuel_hint: optional(self.fuel_hint, Field::FuelHint)?,
-            speed_kmh: within(self.speed_kmh, range::MEASUREMENT, Field::SpeedKmh)?,
-            acceleration_ms2: within(self.acceleration_ms2, range::MEASUREMENT, Field::AccelerationMs2)?,
-            slope_deg: within(self.slope_deg, range::MEASUREMENT, Field::SlopeDeg)?,
-            vsp_kwt: within(self.vsp_kwt, range::MEASUREMENT, Field::VspKwt)?,
-            co2_pct: within(self.co2_pct, range::MEASUREMENT, Field::Co2Pct)?,
-            co_pct: within(self.co_pct, range::MEASUREMENT, Field::CoPct)?,
-            hc_ppm: within(self.hc_ppm, range::MEASUREMENT, Field::HcPpm)?,
-            no_ppm: within(self.no_ppm, range::MEASUREMENT, Field::NoPpm)?,
-            opacity_pct: within(self.opacity_pct, range::MEASUREMENT, Field::OpacityPct)?,
-            opacity_k_m1: within(self.opacity_k_m1, range::MEASUREMENT, Field::OpacityKM1)?,
-            ringelmann: within(self.ringelmann, range::MEASUREMENT, Field::Ringelmann)?,
-            wind_speed_ms: within(self.wind_speed_ms, range::MEASUREMENT, Field::WindSpeedMs)?,
-            wind_direction_deg: within(self.wind_direction_deg, range::MEASUREMENT, Field::WindDirectionDeg)?,
-            temperature_c: within(self.temperature_c, range::MEASUREMENT, Field::TemperatureC)?,
-            humidity_pct: within(self.humidity_pct, range::MEASUREMENT, Field::HumidityPct)?,
-            pressure_kpa: within(self.pressure_kpa, range::MEASUREMENT, Field::PressureKpa)?,
+            speed_kmh: single(self.speed_kmh, range::MEASUREMENT, Field::SpeedKmh)?,
+            acceleration_ms2: single(self.acceleration_ms2, range::MEASUREMENT, Field::AccelerationMs2)?,
+            slope_deg: single(self.slope_deg, range::MEASUREMENT, Field::SlopeDeg)?,
+            vsp_kwt: single(self.vsp_kwt, range::MEASUREMENT, Field::VspKwt)?,
+            co2_pct: single(self.co2_pct, range::MEASUREMENT, Field::Co2Pct)?,
+            co_pct: single(self.co_pct, range::MEASUREMENT, Field::CoPct)?,
+            hc_ppm: single(self.hc_ppm, range::MEASUREMENT, Field::HcPpm)?,
+            no_ppm: single(self.no_ppm, range::MEASUREMENT, Field::NoPpm)?,
+            opacity_pct: single(self.opacity_pct, range::MEASUREMENT, Field::OpacityPct)?,
+            opacity_k_m1: single(self.opacity_k_m1, range::MEASUREMENT, Field::OpacityKM1)?,
+            ringelmann: single(self.ringelmann, range::MEASUREMENT, Field::Ringelmann)?,
+            wind_speed_ms: single(self.wind_speed_ms, range::MEASUREMENT, Field::WindSpeedMs)?,
+            wind_direction_deg: single(self.wind_direction_deg, range::MEASUREMENT, Field::WindDirectionDeg)?,
+            temperature_c: single(self.temperature_c, range::MEASUREMENT, Field::TemperatureC)?,
+            humidity_pct: single(self.humidity_pct, range::MEASUREMENT, Field::HumidityPct)?,
+            pressure_kpa: single(self.pressure_kpa, range::MEASUREMENT, Field::PressureKpa)?,
             precipitation: self.precipitation,
             rig_result: optional(self.rig_result, Field::RigResult)?,
             calibrated_at: optional(self.calibrated_at, Field::CalibratedAt)?,

@@ -221,6 +221,21 @@ fn hex_is_found_inside_json_and_out() {
     assert_eq!(code(r#"{"other":1}"#), FrameCode::MissingField);
     assert_eq!(code(r#"{"data":"2323"#), FrameCode::NotJson);
     assert_eq!(code(r#"{"data":"2323\u0000"}"#), FrameCode::NulCharacter);
+    assert_eq!(code(&format!(r#"{{"data":"{text}","data":"{text}"}}"#)), FrameCode::WrongType);
+    assert_eq!(code(&format!(r#"{{"data":"{text}","param":{{"data":"23"}}}}"#)), FrameCode::WrongType);
+    let same = json!({ "data": text, "param": { "data": text } }).to_string();
+    assert!(decode_payload(same.as_bytes(), &carriage)[0].is_ok());
+    // A byte order mark before each form of text.
+    for payload in [text.clone(), json!({ "data": text }).to_string(), json!([{ "data": text }]).to_string()] {
+        let marked = format!("\u{feff}{payload}");
+        let frames = decode_payload(marked.as_bytes(), &carriage);
+        assert_eq!(frames[0].as_ref().map(|frame| frame.serial), Ok(Some(26)), "{marked}");
+    }
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    for payload in [utf16(&text), utf16(&same), utf16(&format!("\u{feff}{same}"))] {
+        let error = decode_payload(&payload, &carriage).remove(0).expect_err("refused");
+        assert!(error.code == FrameCode::NotJson && error.detail.contains("UTF-16"), "{error}");
+    }
 }
 
 fn json_source(kind: SourceKind) -> Carriage<'static> {
@@ -296,7 +311,10 @@ fn json_faults_have_their_codes() {
     assert_eq!(with("serial", json!("1")), Err(FrameCode::WrongType));
     assert_eq!(with("position", json!({ "valid": true, "lon": 1.0 })), Err(FrameCode::MissingField));
     assert_eq!(with("position", json!({ "valid": 1, "lon": 1.0, "lat": 1.0 })), Err(FrameCode::WrongType));
-    assert_eq!(with("note", json!("a\u{0}b")), Err(FrameCode::NulCharacter));
+    assert_eq!(with("serial", json!(1.5)), Err(FrameCode::WrongType));
+    assert_eq!(with("serial", json!(7.0)).expect("a whole number").serial, Some(7));
+    assert_eq!(with("terminal_id", json!("RT\u{0}1")), Err(FrameCode::NulCharacter));
+    assert!(with("note", json!("a\u{0}b")).is_ok(), "nobody reads it, as in passages");
     assert_eq!(
         decode_json(SourceKind::Retrofit, &json!({ "terminal_id": "RT-1", "collected_at": "2024-03-15T08:30:00Z" })),
         Err(FrameCode::MissingField)
@@ -314,6 +332,25 @@ fn json_faults_have_their_codes() {
 #[test]
 fn one_bad_element_of_an_array_stands_alone() {
     let good = r#"{"terminal_id":"RT-1","collected_at":"2024-03-15T08:30:00+08:00","smoke_k_m1":0.3}"#;
+    for (bad, code) in [
+        (
+            r#"{"terminal_id":"RT-2","terminal_id":"RT-1","collected_at":"2024-03-15T08:30:00+08:00","pm":1}"#,
+            FrameCode::WrongType,
+        ),
+        (r#"{"position":{"lat":1,"l\u0061t":2}}"#, FrameCode::WrongType),
+        (r#"{"smoke_k_m1":NaN}"#, FrameCode::NotJson),
+        (r#"{"smoke_k_m1":1e999}"#, FrameCode::OutOfRange),
+    ] {
+        for payload in [bad.to_owned(), format!("[{good},{bad},{good}]")] {
+            let frames = decode_payload(payload.as_bytes(), &json_source(SourceKind::Retrofit));
+            let wrong: Vec<_> = frames.iter().filter_map(|frame| frame.as_ref().err()).collect();
+            assert!(
+                matches!(wrong.as_slice(), [wrong] if wrong.code == code && wrong.raw == bad.as_bytes()),
+                "{wrong:?}"
+            );
+            assert_eq!(frames.len() - 1, payload.matches(good).count());
+        }
+    }
     let payload = format!("[{good}, 7, {good}]");
     let frames = decode_payload(payload.as_bytes(), &json_source(SourceKind::Retrofit));
     let codes: Vec<_> = frames.iter().map(|frame| frame.as_ref().map_err(|error| error.code).err()).collect();

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     reading::{Area, Timestamp},
+    strict_json,
     vehicle::{
         devices::Devices,
         lists::ListsBuilder,
@@ -129,10 +130,14 @@ fn first() -> i32 {
 /// out would acquit whoever drove through it.
 pub fn warnings(path: &Path) -> Result<Warnings, ImportError> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| ImportError::Read { path: shown.clone(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: shown.clone(), source })?;
+    let whole =
+        |fault: strict_json::Fault| ImportError::NotAWarning { path: shown.clone(), line: 1, why: fault.to_string() };
+    let (_, text) = strict_json::text(&bytes).map_err(whole)?;
     let mut acts: Vec<(Warning, bool)> = Vec::new();
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let wrong = |why: String| ImportError::NotAWarning { path: shown.clone(), line, why };
+        strict_json::check(text).map_err(|fault| wrong(fault.to_string()))?;
         let read: WarningLine = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let WarningLine { warning: id, revision, level, issued_at, lifted_at, withdrawn, document_no, .. } = read;
         if lifted_at.is_some_and(|lifted| lifted <= issued_at) {

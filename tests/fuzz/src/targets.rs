@@ -10,6 +10,7 @@ use super::dieselwatch::{
         remote_sensing,
     },
     judge::TerminalTable,
+    strict_json,
     vehicle::{import::offline, lists::ListsBuilder},
     zone::Datum,
 };
@@ -60,7 +61,20 @@ pub fn hex_text(data: &[u8]) {
 pub fn terminal_json(data: &[u8]) {
     let Some((&settings, payload)) = data.split_first() else { return };
     let pointers = ["/data".to_owned(), "/info/data".to_owned()];
-    decode_payload(payload, &carriage(settings, &pointers)).iter().for_each(|result| check(payload, result));
+    for result in decode_payload(payload, &carriage(settings, &pointers)) {
+        check(payload, &result);
+        if let Ok(frame) = result
+            && frame.header.is_none()
+        {
+            assert_strict(frame.raw_bytes(payload));
+        }
+    }
+}
+
+/// Nothing is read out of what breaks the rules of JSON, a key twice for one.
+fn assert_strict(raw: &[u8]) {
+    let (_, text) = strict_json::text(raw).expect("UTF-8");
+    strict_json::check(text).expect("strict JSON");
 }
 
 /// A byte stream that arrives in parts: the second byte is their length.
@@ -139,11 +153,21 @@ fn assert_survives(frame: &Frame, carriage: &Carriage<'_>) {
     }
 }
 
-/// A message of passages: each element keeps its own bytes and says the same when it comes alone.
+/// A message of passages: each element keeps its own bytes and says the same when it comes alone, and no byte of the message
+/// but what stands between elements is in none or in two.
 pub fn passages(payload: &[u8]) {
     let Ok(elements) = remote_sensing::decode(payload) else { return };
+    assert!(elements.len() > 0, "a message is never nothing");
+    let mut taken = vec![false; payload.len()];
     for element in elements {
         assert!(payload.as_ptr_range().contains(&element.raw.as_ptr()), "an element is a part of its message");
+        let start = element.raw.as_ptr() as usize - payload.as_ptr() as usize;
+        for taken in &mut taken[start..start + element.raw.len()] {
+            assert!(!std::mem::replace(taken, true), "a byte of two elements");
+        }
+        if element.passage.is_ok() {
+            assert_strict(element.raw);
+        }
         let alone = remote_sensing::decode(element.raw).ok().and_then(|mut elements| elements.next());
         match (&element.passage, alone.map(|element| element.passage)) {
             (Ok(passage), Some(Ok(alone))) => assert_eq!(passage.content_hash(), alone.content_hash()),
@@ -151,6 +175,9 @@ pub fn passages(payload: &[u8]) {
             (Err(_), _) => {}
         }
     }
+    let left = payload.iter().zip(taken).filter(|(_, taken)| !taken).map(|(byte, _)| *byte);
+    let between = |byte: &u8| byte.is_ascii_whitespace() || b"[,]\xef\xbb\xbf".contains(byte);
+    assert!(left.into_iter().all(|byte| between(&byte)), "a byte of no element");
 }
 
 /// An operator's file: the first byte is the dataset. A refusal may repeat no cell, so it must stay short.

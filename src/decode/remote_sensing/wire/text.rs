@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, IgnoredAny};
+use serde::de;
 
 use crate::{
     fault::Reason,
@@ -115,11 +115,28 @@ impl<'de, T: FromText> de::Deserialize<'de> for Text<T> {
     }
 }
 
-/// Images and videos: checked to be a list, skipped otherwise; the raw payload keeps them.
-pub(super) struct Media;
+/// A whole number, also one written `2.0` or `2e0`: to JSON Schema they are the same.
+pub(super) struct Whole(pub(super) i64);
 
-impl<'de> de::Deserialize<'de> for Media {
+impl<'de> de::Deserialize<'de> for Whole {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <Vec<IgnoredAny> as de::Deserialize>::deserialize(deserializer).map(|_| Media)
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Whole;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Whole, E> {
+                Ok(Whole(number))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Whole, E> {
+                Ok(Whole(i64::try_from(number).unwrap_or(i64::MAX)))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
+                // The cast saturates, and no field reaches as far.
+                if number.fract() == 0.0 { Ok(Whole(number as i64)) } else { Err(E::custom("not a whole number")) }
+            }
+        }
+        deserializer.deserialize_i64(Visitor)
     }
 }

@@ -1,6 +1,6 @@
-//! Files with places that are none.
+//! Files with places that are none, files that contradict themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -80,4 +80,38 @@ fn a_zone_drawn_the_wrong_way_round_is_refused() {
     assert!(west.0 == 0 && west.1.contains("look swapped"), "{}", west.1);
     let zero = read("zero", [[0.0, 0.0], [117.9, 36.7], [117.9, 36.8], [0.0, 0.0]]);
     assert!(zero.0 == 0 && zero.1.contains("nobody knows"), "{}", zero.1);
+}
+
+fn zones_of(name: &str, datum: Datum) -> Result<(usize, Vec<String>), String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/zones").join(name);
+    let (zones, read) = zones(&path, datum, &area()).map_err(|error| error.to_string())?;
+    Ok((zones.iter().count(), read.refusals.rows().iter().map(|row| row.reason.clone()).collect()))
+}
+
+#[test]
+fn a_zone_file_that_contradicts_itself_is_refused_with_the_place() {
+    let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Wgs84).expect("a collection");
+    assert_eq!(zones, 0);
+    let why = "geometry: its member `crs` is GCJ-02, which is not wgs84; convert the file, or correct the one that is wrong";
+    assert_eq!(refused, [why]);
+    let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Gcj02).expect("a collection");
+    assert_eq!((zones, refused.len()), (1, 0), "the operator says the same");
+    let twice = zones_of("dup-key.geojson", Datum::Wgs84).expect_err("a key twice");
+    assert!(twice.contains("a field is given twice, at byte 149 (features[0].properties.rule)"), "{twice}");
+}
+
+#[test]
+fn warnings_are_read_by_the_same_rules() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.jsonl");
+    let line = r#"{"warning":1,"level":"red","issued_at":"2026-01-01T00:00:00+08:00"}"#;
+    let read = |text: String| {
+        std::fs::write(&path, text).expect("written");
+        warnings(&path).map(|warnings| warnings.len()).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(format!("\u{feff}{line}\n")), Ok(1));
+    let marked = read(format!("{line}\n\u{feff}{line}\n")).expect_err("a mark inside");
+    assert!(marked.contains("byte order mark"), "{marked}");
+    let twice = read(line.replace("\"level\"", "\"done_by\":1,\"done_by\":2,\"level\"")).expect_err("twice");
+    assert!(twice.contains("a field is given twice, at byte 25 (done_by)"), "{twice}");
 }

@@ -8,11 +8,15 @@ use tokio_postgres::types::{ToSql, Type};
 use super::{Column, Stored, column};
 use crate::{
     reading::Area,
+    strict_json,
     vehicle::import::{
         ImportError, ListName, Refusals,
         fields::{DateCounts, instant},
     },
-    zone::{Datum, Zone, geojson},
+    zone::{
+        Datum, Zone,
+        geojson::{self, declared},
+    },
 };
 
 /// Largest file of zones read, bytes: it is held in memory whole.
@@ -65,15 +69,20 @@ impl ZoneRow {
             return Err(not_geojson(format!("it is larger than {MAX_FILE_BYTES} bytes")));
         }
         let bytes = std::fs::read(path).map_err(read)?;
-        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let file: Value = serde_json::from_slice(text).map_err(|error| not_geojson(error.to_string()))?;
+        let of_text = |fault: strict_json::Fault| not_geojson(fault.to_string());
+        let (mark, text) = strict_json::text(&bytes).map_err(of_text)?;
+        let file = strict_json::value(text).map_err(|fault| of_text(fault.behind(mark)))?;
+        if let Some(other) = file.get("type").filter(|kind| *kind != "FeatureCollection") {
+            return Err(not_geojson(format!("its `type` is {other}, not FeatureCollection")));
+        }
         let features = file.get("features").and_then(Value::as_array);
         let features = features.ok_or_else(|| not_geojson("it has no array `features`".into()))?;
-        if let Some(why) = contradiction(&file, datum) {
+        if let Some(why) = declared::contradiction(&file, datum) {
             return Err(ImportError::OtherDatum { path: shown, why });
         }
         for (number, feature) in (1..).zip(features) {
-            match Self::of(feature, datum, area) {
+            let fits = declared::fits_box(&file, feature.get("geometry")).map_err(|why| format!("the file: {why}"));
+            match fits.and_then(|()| Self::of(feature, datum, area)) {
                 Ok(row) => {
                     if !take(number, row) {
                         break;
@@ -84,27 +93,6 @@ impl ZoneRow {
         }
         Ok(features.len() as u64)
     }
-}
-
-/// What the file's own `crs` member says against the datum the operator named. GeoJSON dropped the member in 2016 and
-/// programs still write it; one that names anything but the operator's datum is a reason to stop, not to convert.
-fn contradiction(file: &Value, datum: Datum) -> Option<String> {
-    let crs = file.get("crs").filter(|crs| !crs.is_null())?;
-    let name = crs.pointer("/properties/name").and_then(Value::as_str).unwrap_or("without a name");
-    let named = name.to_ascii_uppercase();
-    // CGCS2000 (EPSG 4490) is WGS-84 to some centimetres.
-    let is_wgs84 =
-        ["CRS84", "EPSG:4326", "EPSG::4326", "EPSG:4490", "EPSG::4490"].iter().any(|end| named.ends_with(end));
-    let found = match named.contains("GCJ") {
-        true => Some(Datum::Gcj02),
-        false => is_wgs84.then_some(Datum::Wgs84),
-    };
-    (found != Some(datum)).then(|| {
-        format!(
-            "its member `crs` is {name}, which is not {}; convert the file, or correct the one that is wrong",
-            datum.name()
-        )
-    })
 }
 
 impl Stored for ZoneRow {
@@ -128,29 +116,5 @@ impl Stored for ZoneRow {
         let Zone { name, kind, rule, valid_from, valid_to, permits, .. } = &self.zone;
         let Self { hours, vehicle_classes, drawn_in, geometry, .. } = self;
         vec![name, kind, rule, valid_from, valid_to, hours, vehicle_classes, permits, drawn_in, geometry]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_declared_datum_must_be_the_one_named() {
-        let file =
-            |name: &str| json!({"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": name}}});
-        for (name, wgs84, gcj02) in [
-            ("urn:ogc:def:crs:OGC:1.3:CRS84", true, false),
-            ("urn:ogc:def:crs:EPSG::4490", true, false),
-            ("EPSG:3857", false, false),
-            ("GCJ-02", false, true),
-        ] {
-            assert_eq!(contradiction(&file(name), Datum::Wgs84).is_none(), wgs84, "{name}");
-            assert_eq!(contradiction(&file(name), Datum::Gcj02).is_none(), gcj02, "{name}");
-        }
-        assert_eq!(contradiction(&json!({"features": [], "crs": null}), Datum::Gcj02), None, "nothing is said");
-        assert!(contradiction(&json!({"crs": 4}), Datum::Wgs84).is_some());
     }
 }
