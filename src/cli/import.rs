@@ -6,23 +6,29 @@ mod history;
 mod inspections;
 mod report;
 
-use std::{fmt::Display, path::PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 use super::progress::{self, Progress};
 use crate::{
-    config::Problems,
+    config::{self, Problems},
     mapping::{Mapping, MappingError},
     vehicle::{
         database::{Link, LinkError},
         import::{
-            Dataset, ImportError, Refusals,
-            apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, Source},
+            Dataset, ImportError,
+            accounts::ReadSummary,
+            apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, Request, Source},
             encoding::Inspected,
+            inspections::InspectionRow,
             offline::inspect_file,
             rows::{DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow},
+            settle::settle,
             sheet::{Header, Reading, Sheet},
         },
     },
@@ -73,7 +79,7 @@ pub async fn run(args: &Args) -> u8 {
         What::History { dataset } => history(args, dataset.as_ref()).await.map(|()| 0),
         _ => import(args).await.map(|(outcome, notes)| {
             report::print(args.what.file(), &outcome, &notes);
-            report::exit_code(&outcome)
+            report::exit_code(&outcome, args.yes)
         }),
     };
     done.unwrap_or_else(|error| {
@@ -83,7 +89,8 @@ pub async fn run(args: &Args) -> u8 {
 }
 
 async fn history(args: &Args, dataset: Option<&Dataset>) -> Result<(), CommandError> {
-    let (client, connection) = link(args)?.connect().await.map_err(CommandError::Connect)?;
+    let (client, connection) =
+        link(args, args.config.load()?.database)?.connect().await.map_err(CommandError::Connect)?;
     let driver = tokio::spawn(connection);
     let shown = history::show(&client, dataset).await;
     drop(client);
@@ -101,6 +108,23 @@ pub struct Notes {
     pub absent_columns: Vec<&'static str>,
     /// Sheets of the workbook that were not read.
     pub passed_over: Vec<String>,
+    /// Columns that were read and that the workbook does not show.
+    pub hidden_columns: Vec<String>,
+}
+
+impl Notes {
+    /// What an open file says of itself.
+    fn of(source: &Source<'_>, sheet: &Sheet) -> Self {
+        let Header { ignored, absent, .. } = sheet.header().clone();
+        Self {
+            encoding: source.inspected.form.name(),
+            sha256: source.inspected.sha256,
+            ignored_columns: ignored,
+            absent_columns: absent,
+            passed_over: sheet.passed_over().to_vec(),
+            hidden_columns: sheet.hidden_columns(),
+        }
+    }
 }
 
 /// Carries out the command without printing the report.
@@ -109,13 +133,14 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
     if let Some(file) = args.what.file().filter(|file| !file.is_file()) {
         return Err(CommandError::NotAFile(file.to_owned()));
     }
-    let link = link(args)?;
+    let config = args.config.load()?;
+    let link = link(args, config.database)?;
     let inspected = match args.what.file().map(ToOwned::to_owned) {
         None => None,
         Some(path) => {
             let failed = |source| CommandError::Import { path: path.clone(), source };
-            let file = path.clone();
-            Some(blocking(move || inspect_file(&file)).await.map_err(failed)?)
+            let (file, what, reading) = (path.clone(), args.what.clone(), reading.clone());
+            Some(blocking(move || inspected(&file, &what, &reading)).await.map_err(failed)?)
         }
     };
     let (mut client, connection) = link.connect().await.map_err(CommandError::Connect)?;
@@ -128,6 +153,8 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
         strict: args.strict,
         dry_run: args.dry_run,
         allow_empty: args.allow_empty,
+        yes: args.yes,
+        max_removed_share: config.import.max_removed_share,
         report: args.report.as_deref(),
         on_phase: progress::phases(inspected.as_ref().map_or(0, |inspected| inspected.lines)),
     };
@@ -155,7 +182,22 @@ fn reading(args: &Args) -> Result<Reading, CommandError> {
         }
         (Some(_), None) => return Err(CommandError::NoMapping("no file is read")),
     };
-    Ok(Reading { mapping, sheet: args.sheet.clone() })
+    Ok(Reading { mapping, sheet: args.sheet.clone(), encoding: args.encoding })
+}
+
+/// Looks at the whole file once, and at as many rows as tell its encoding.
+fn inspected(path: &Path, what: &What, reading: &Reading) -> Result<Inspected, ImportError> {
+    let mut found = inspect_file(path)?;
+    let of = &mut found;
+    match what {
+        What::List { .. } => settle(path, of, reading, ListRow::HEADER, ListRow::parse)?,
+        What::Stations { .. } => settle(path, of, reading, StationRow::HEADER, StationRow::parse)?,
+        What::Devices { .. } => settle(path, of, reading, DeviceRow::HEADER, DeviceRow::parse)?,
+        What::Inspections { .. } => settle(path, of, reading, InspectionRow::HEADER, InspectionRow::parse)?,
+        What::Vehicles { .. } => settle(path, of, reading, VehicleRow::HEADER, VehicleRow::parse)?,
+        What::Zones { .. } | What::Rollback { .. } | What::History { .. } => {}
+    }
+    Ok(found)
 }
 
 async fn import_file(
@@ -199,18 +241,9 @@ async fn import_sheet<E: Row>(
 ) -> Result<(Outcome, Notes), ImportError> {
     let (path, form, reading) = (source.path.to_owned(), source.inspected.form, reading.clone());
     let mut sheet = blocking(move || Sheet::open(&path, form, &reading, E::HEADER)).await?;
-    let Header { ignored, absent, .. } = sheet.header().clone();
-    let passed_over = sheet.passed_over().to_vec();
-    let read =
-        move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(E::parse, refusals, take);
+    let notes = Notes::of(source, &sheet);
+    let read = move |read: &mut ReadSummary, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(E::parse, read, take);
     let outcome = feed(client, request, source, read).await?;
-    let notes = Notes {
-        encoding: source.inspected.form.name(),
-        sha256: source.inspected.sha256,
-        ignored_columns: ignored,
-        absent_columns: absent,
-        passed_over,
-    };
     Ok((outcome, notes))
 }
 
@@ -221,8 +254,9 @@ async fn import_zones(
     datum: Datum,
 ) -> Result<(Outcome, Notes), ImportError> {
     let path = source.path.to_owned();
-    let read = move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, ZoneRow) -> bool| {
-        ZoneRow::read_file(&path, datum, refusals, take)
+    let read = move |read: &mut ReadSummary, take: &mut dyn FnMut(u64, ZoneRow) -> bool| {
+        read.rows = ZoneRow::read_file(&path, datum, &mut read.refusals, take)?;
+        Ok(())
     };
     let outcome = feed(client, request, source, read).await?;
     let Inspected { form, sha256, .. } = source.inspected;
@@ -234,14 +268,14 @@ async fn feed<E: Stored>(
     client: &mut Client,
     request: &Request<'_>,
     source: &Source<'_>,
-    mut read: impl FnMut(&mut Refusals, &mut dyn FnMut(u64, E) -> bool) -> Result<u64, ImportError> + Send + 'static,
+    mut read: impl FnMut(&mut ReadSummary, &mut dyn FnMut(u64, E) -> bool) -> Result<(), ImportError> + Send + 'static,
 ) -> Result<Outcome, ImportError> {
     let (sender, batches) = mpsc::channel::<Batch<E>>(BATCHES_AHEAD);
     let mut progress = Progress::new(&request.dataset.to_string(), "rows", source.inspected.lines);
     let reading = blocking(move || {
-        let mut refusals = Refusals::default();
+        let mut summary = ReadSummary::default();
         let mut batch = Vec::with_capacity(BATCH);
-        let rows = read(&mut refusals, &mut |number, row| {
+        read(&mut summary, &mut |number, row| {
             batch.push((number, row));
             if batch.len() < BATCH {
                 return true;
@@ -253,7 +287,7 @@ async fn feed<E: Stored>(
         progress.advance(batch.len() as u64);
         let _ = sender.blocking_send(batch);
         progress.finish();
-        Ok(ReadSummary { rows, refusals, contradictions: Refusals::default() })
+        Ok(summary)
     });
     // Started now, so that it fills the channel while `apply` empties it.
     let reading = tokio::spawn(reading);
@@ -267,8 +301,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The address from the command line, or else that of the configuration.
-fn link(args: &Args) -> Result<Link, CommandError> {
-    let settings = args.config.load()?.database;
+fn link(args: &Args, settings: config::Database) -> Result<Link, CommandError> {
     match &args.database {
         Some(url) => Ok(Link::new(url, settings.password.as_ref(), settings.ca_file)?),
         None => Ok(Link::of(&settings)?),
@@ -293,8 +326,6 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> impl Display {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use clap::{CommandFactory as _, Parser};
 
     use super::*;
