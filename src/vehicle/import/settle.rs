@@ -84,7 +84,8 @@ fn by_rows<E: PartialEq>(utf8: &Right<E>, gbk: &Right<E>, leaning: Leaning) -> R
                 if row != other {
                     differs = differs.or(Some(*a));
                 }
-                (left.next(), right.next());
+                left.next();
+                right.next();
             }
             (Some((a, _)), Some((b, _))) if a < b => {
                 only_utf8 += 1;

@@ -181,7 +181,7 @@ impl Sheet {
                         record
                     };
                     // A cell that cannot be read is not blank.
-                    let blank = faults.is_empty() && !(0..width).any(|column| merged(column));
+                    let blank = faults.is_empty() && !(0..width).any(merged);
                     reader.row_unless(blank, number, record, checked, &parse, &mut take)
                 })?;
             }

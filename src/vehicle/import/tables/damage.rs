@@ -131,12 +131,23 @@ fn each(bytes: &[u8], decode: fn(&[u8]) -> String, tried: impl Iterator<Item = (
     file.write_all(bytes).expect("written");
     let (original, read) = read(file.path(), &Reading::default(), ListRow::HEADER, ListRow::parse).expect("undamaged");
     assert_eq!((original.len(), read.refusals.count()), (ROWS, 0));
-    let damaged = Damaged { bytes, decode, original: &original };
+    let damaged = &Damaged { bytes, decode, original: &original };
     let header = bytes.iter().position(|&byte| byte == b'\n').expect("a header");
-    for (position, value) in tried.filter(|&(position, value)| bytes[position] != value) {
-        let taken = damaged.check(position, value, &mut file);
-        assert!(taken || position <= header, "byte {position} as {value:#04x}: the file need not be refused");
-    }
+    let tried: Vec<_> = tried.filter(|&(position, value)| bytes[position] != value).collect();
+    std::thread::scope(|scope| {
+        for part in tried.chunks(tried.len().div_ceil(4).max(1)) {
+            scope.spawn(move || {
+                let mut file = tempfile::NamedTempFile::new().expect("a scratch file");
+                for &(position, value) in part {
+                    let taken = damaged.check(position, value, &mut file);
+                    assert!(
+                        taken || position <= header,
+                        "byte {position} as {value:#04x}: the file need not be refused"
+                    );
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -160,12 +171,11 @@ fn any_byte_of_a_quoted_list_may_be_damaged() {
 fn any_value_may_stand_in_a_damaged_byte() {
     for (quoted, end) in [(false, "\n"), (true, "\n")] {
         let text = table(quoted, end);
-        // The header, the first row, the line end before the second, and the end of the file.
+        // A name of the header, its end, the begin of a row and its end.
         let line = text.lines().nth(1).map_or(0, str::len) + 1;
         let header = text.lines().next().map_or(0, str::len);
         let begin = header + 1 + 100 * line;
-        let positions =
-            [2, header, begin, begin + 1, begin + 2, begin + 4, begin + line - 2, begin + line - 1, text.len() - 1];
+        let positions = [2, header, begin, begin + 1, begin + line - 1];
         let tried = positions.into_iter().flat_map(|position| (0..=u8::MAX).map(move |value| (position, value)));
         each(text.as_bytes(), utf8, tried);
     }

@@ -247,7 +247,7 @@ pub(super) fn place(reference: &str) -> Option<(u64, usize)> {
     let (column, row) = reference.split_at(letters);
     let row = row.trim_start_matches('$').parse().ok().filter(|row| (1..=MAX_ROWS).contains(row))?;
     let letter = |so_far: usize, letter: u8| {
-        Some(so_far.checked_mul(26)?.checked_add(usize::from(letter.to_ascii_uppercase() - b'A') + 1)?)
+        so_far.checked_mul(26)?.checked_add(usize::from(letter.to_ascii_uppercase() - b'A') + 1)
     };
     let column = column.bytes().try_fold(0, letter)?;
     (1..=16_384).contains(&column).then(|| (row, column - 1))
