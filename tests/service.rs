@@ -120,6 +120,8 @@ async fn import_file(setting: &Setting, what: &[&str], path: &Path) {
     let mut arguments = vec!["import"];
     arguments.extend(what);
     arguments.push(path.to_str().unwrap());
+    // Lists here are replaced as their tests need it.
+    arguments.push("--yes");
     setting.succeed(&arguments).await;
 }
 

@@ -108,10 +108,13 @@ async fn prepare(config: &Config, fleet: &Fleet, data: &Path) -> anyhow::Result<
             dry_run: false,
             strict: true,
             allow_empty: false,
+            // The register of a demo is made up anew each time.
+            yes: true,
             database: Some(config.database.url.clone()),
             config: ConfigArgs::default(),
             mapping: None,
             sheet: None,
+            encoding: None,
             report: None,
             by: Some("demo".into()),
         };

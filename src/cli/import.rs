@@ -6,7 +6,10 @@ mod history;
 mod inspections;
 mod report;
 
-use std::{fmt::Display, path::PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
@@ -19,11 +22,14 @@ use crate::{
     reading::Area,
     store::connect::{ConnectError, Connector},
     vehicle::import::{
-        Dataset, ImportError, Refusals,
-        apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, ReadSummary, Request, Source},
+        Dataset, ImportError,
+        accounts::ReadSummary,
+        apply::{self, BATCH, BATCHES_AHEAD, Batch, Outcome, Request, Source},
         encoding::Inspected,
+        inspections::InspectionRow,
         offline::inspect_file,
         rows::{DeviceRow, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow},
+        settle::settle,
         sheet::{Cells, Header, Reading, Sheet},
     },
     zone::Datum,
@@ -77,7 +83,7 @@ pub async fn run(args: &Args) -> u8 {
         What::History { dataset } => history(args, dataset.as_ref()).await.map(|()| 0),
         _ => import(args).await.map(|(outcome, notes)| {
             report::print(args.what.file(), &outcome, &notes);
-            report::exit_code(&outcome)
+            report::exit_code(&outcome, args.yes)
         }),
     };
     done.unwrap_or_else(|error| {
@@ -87,7 +93,7 @@ pub async fn run(args: &Args) -> u8 {
 }
 
 async fn history(args: &Args, dataset: Option<&Dataset>) -> Result<(), CommandError> {
-    let client = connector(args)?.connect_to_read("import").await?;
+    let client = connector(args, args.config.load()?.database)?.connect_to_read("import").await?;
     history::show(&client, dataset).await.map_err(CommandError::History)
 }
 
@@ -100,6 +106,23 @@ pub struct Notes {
     pub absent_columns: Vec<&'static str>,
     /// Sheets of the workbook that were not read.
     pub passed_over: Vec<String>,
+    /// Columns that were read and that the workbook does not show.
+    pub hidden_columns: Vec<String>,
+}
+
+impl Notes {
+    /// What an open file says of itself.
+    fn of(source: &Source<'_>, sheet: &Sheet) -> Self {
+        let Header { ignored, absent, .. } = sheet.header().clone();
+        Self {
+            encoding: source.inspected.form.name(),
+            sha256: source.inspected.sha256,
+            ignored_columns: ignored,
+            absent_columns: absent,
+            passed_over: sheet.passed_over().to_vec(),
+            hidden_columns: sheet.hidden_columns(),
+        }
+    }
 }
 
 /// Carries out the command without printing the report.
@@ -108,14 +131,15 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
     if let Some(file) = args.what.file().filter(|file| !file.is_file()) {
         return Err(CommandError::NotAFile(file.to_owned()));
     }
-    let connector = connector(args)?;
-    let area = area(args)?;
+    let config = args.config.load()?;
+    let connector = connector(args, config.database)?;
+    let area = area(config.judge)?;
     let inspected = match args.what.file().map(ToOwned::to_owned) {
         None => None,
         Some(path) => {
             let failed = |source| CommandError::Import { path: path.clone(), source };
-            let file = path.clone();
-            Some(blocking(move || inspect_file(&file)).await.map_err(failed)?)
+            let (file, what, reading) = (path.clone(), args.what.clone(), reading.clone());
+            Some(blocking(move || inspected(&file, &what, &reading)).await.map_err(failed)?)
         }
     };
     let mut client = connector.connect_for_long("import").await?;
@@ -126,6 +150,8 @@ pub async fn import(args: &Args) -> Result<(Outcome, Notes), CommandError> {
         strict: args.strict,
         dry_run: args.dry_run,
         allow_empty: args.allow_empty,
+        yes: args.yes,
+        max_removed_share: config.import.max_removed_share,
         report: args.report.as_deref(),
         on_phase: progress::phases(inspected.as_ref().map_or(0, |inspected| inspected.lines)),
     };
@@ -149,7 +175,22 @@ fn reading(args: &Args) -> Result<Reading, CommandError> {
         }
         (Some(_), None) => return Err(CommandError::NoMapping("no file is read")),
     };
-    Ok(Reading { mapping, sheet: args.sheet.clone() })
+    Ok(Reading { mapping, sheet: args.sheet.clone(), encoding: args.encoding })
+}
+
+/// Looks at the whole file once, and at as many rows as tell its encoding.
+fn inspected(path: &Path, what: &What, reading: &Reading) -> Result<Inspected, ImportError> {
+    let mut found = inspect_file(path)?;
+    let of = &mut found;
+    match what {
+        What::List { .. } => settle(path, of, reading, ListRow::HEADER, ListRow::parse)?,
+        What::Stations { .. } => settle(path, of, reading, StationRow::HEADER, StationRow::parse)?,
+        What::Devices { .. } => settle(path, of, reading, DeviceRow::HEADER, DeviceRow::parse)?,
+        What::Inspections { .. } => settle(path, of, reading, InspectionRow::HEADER, InspectionRow::parse)?,
+        What::Vehicles { .. } => settle(path, of, reading, VehicleRow::HEADER, VehicleRow::parse)?,
+        What::Zones { .. } | What::Rollback { .. } | What::History { .. } => {}
+    }
+    Ok(found)
 }
 
 async fn import_file(
@@ -198,17 +239,9 @@ async fn import_sheet<E: Row>(
 ) -> Result<(Outcome, Notes), ImportError> {
     let (path, form, reading) = (source.path.to_owned(), source.inspected.form, reading.clone());
     let mut sheet = blocking(move || Sheet::open(&path, form, &reading, E::HEADER)).await?;
-    let Header { ignored, absent, .. } = sheet.header().clone();
-    let passed_over = sheet.passed_over().to_vec();
-    let read = move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(&parse, refusals, take);
+    let notes = Notes::of(source, &sheet);
+    let read = move |read: &mut ReadSummary, take: &mut dyn FnMut(u64, E) -> bool| sheet.read(&parse, read, take);
     let outcome = feed(client, request, source, read).await?;
-    let notes = Notes {
-        encoding: source.inspected.form.name(),
-        sha256: source.inspected.sha256,
-        ignored_columns: ignored,
-        absent_columns: absent,
-        passed_over,
-    };
     Ok((outcome, notes))
 }
 
@@ -220,8 +253,9 @@ async fn import_zones(
     area: Area,
 ) -> Result<(Outcome, Notes), ImportError> {
     let path = source.path.to_owned();
-    let read = move |refusals: &mut Refusals, take: &mut dyn FnMut(u64, ZoneRow) -> bool| {
-        ZoneRow::read_file(&path, datum, &area, refusals, take)
+    let read = move |read: &mut ReadSummary, take: &mut dyn FnMut(u64, ZoneRow) -> bool| {
+        read.rows = ZoneRow::read_file(&path, datum, &area, &mut read.refusals, take)?;
+        Ok(())
     };
     let outcome = feed(client, request, source, read).await?;
     let Inspected { form, sha256, .. } = source.inspected;
@@ -233,14 +267,14 @@ async fn feed<E: Stored>(
     client: &mut Client,
     request: &Request<'_>,
     source: &Source<'_>,
-    mut read: impl FnMut(&mut Refusals, &mut dyn FnMut(u64, E) -> bool) -> Result<u64, ImportError> + Send + 'static,
+    mut read: impl FnMut(&mut ReadSummary, &mut dyn FnMut(u64, E) -> bool) -> Result<(), ImportError> + Send + 'static,
 ) -> Result<Outcome, ImportError> {
     let (sender, batches) = mpsc::channel::<Batch<E>>(BATCHES_AHEAD);
     let mut progress = Progress::new(&request.dataset.to_string(), "rows", source.inspected.lines);
     let reading = blocking(move || {
-        let mut refusals = Refusals::default();
+        let mut summary = ReadSummary::default();
         let mut batch = Vec::with_capacity(BATCH);
-        let rows = read(&mut refusals, &mut |number, row| {
+        read(&mut summary, &mut |number, row| {
             batch.push((number, row));
             if batch.len() < BATCH {
                 return true;
@@ -252,7 +286,7 @@ async fn feed<E: Stored>(
         progress.advance(batch.len() as u64);
         let _ = sender.blocking_send(batch);
         progress.finish();
-        Ok(ReadSummary { rows, refusals, contradictions: Refusals::default() })
+        Ok(summary)
     });
     // Started now, so that it fills the channel while `apply` empties it.
     let reading = tokio::spawn(reading);
@@ -266,15 +300,14 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// To the address from the command line, or else that of the configuration.
-fn connector(args: &Args) -> Result<Connector, CommandError> {
-    let settings = args.config.load()?.database;
+fn connector(args: &Args, settings: config::Database) -> Result<Connector, CommandError> {
     let url = args.database.clone().unwrap_or_else(|| settings.url.clone());
     Ok(Connector::new(&config::Database { url, ..settings })?)
 }
 
 /// Where stations and zones can be.
-fn area(args: &Args) -> Result<Area, CommandError> {
-    Ok(RuleBook::load(args.config.load()?.judge)?.terminal.bounds().area)
+fn area(settings: config::Judge) -> Result<Area, CommandError> {
+    Ok(RuleBook::load(settings)?.terminal.bounds().area)
 }
 
 /// Who runs the command.
@@ -295,8 +328,6 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> impl Display {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use clap::{CommandFactory as _, Parser};
 
     use super::*;

@@ -17,7 +17,7 @@ use crate::{
         connect::Connector,
         error::{Class, class_of},
     },
-    vehicle::import::fields::{DateCounts, instant},
+    vehicle::import::fields::{DateCounts, typed as instant},
 };
 use report::Report;
 

@@ -10,7 +10,7 @@ use crate::{
     judge::RuleBook,
     reading::{Plate, PlateColor, PlateKey, Timestamp},
     store::connect::Connector,
-    vehicle::import::fields::{DateCounts, instant},
+    vehicle::import::fields::{DateCounts, typed as instant},
 };
 
 #[derive(clap::Args, Clone, Debug)]

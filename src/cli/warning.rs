@@ -6,7 +6,7 @@ use crate::{
     cli::{ConfigArgs, Exit, block_on, import::user_name},
     reading::Timestamp,
     store::connect::Connector,
-    vehicle::import::fields::{DateCounts, instant},
+    vehicle::import::fields::{DateCounts, typed as instant},
     warning::{
         Level,
         ledger::{self, Act, By, Done, LedgerError, Revision},

@@ -163,6 +163,8 @@ pub(super) static KEYS: &[Key] = &[
     // Two years are at most 731 days, and retention has to be longer than what judgement looks back.
     must("retention.readings_days", Integer(732, 36_500)),
     must("retention.compress_after_days", Integer(7, 3_650)),
+
+    must("import.max_removed_share", Number(0.0, 1.0)),
 ];
 
 /// Properties of librdkafka that the relay's promises rest on; they are not up to configuration.

@@ -22,6 +22,7 @@ pub struct Config {
     pub judge: Judge,
     pub signature: Signature,
     pub retention: Retention,
+    pub import: Import,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -352,6 +353,13 @@ pub enum SignedLengths {
 pub enum HeaderLength {
     AsSent,
     WithoutSignature,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// The share of a register or list in force, 0..=1, that an import may remove without `--yes`.
+    pub max_removed_share: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -41,6 +41,7 @@ fn the_table_of_keys_names_every_field_of_the_types_in_order() {
         ("judge.plates", fields_of::<Plates>()),
         ("signature", fields_of::<Signature>()),
         ("retention", fields_of::<Retention>()),
+        ("import", fields_of::<Import>()),
     ] {
         let (mut table, mut fields) = (keys::children(section), fields);
         table.sort_unstable();

@@ -1,10 +1,15 @@
 //! Files of an operator into the register: read as a stream, checked row by row, applied as one version.
 //!
 //! ```text
-//! encoding (UTF-8, GBK or XLSX, hash) -> sheet (header, rows; archive and workbook below it for XLSX, `crate::mapping` for
-//! foreign names) -> rows (one type per dataset) -> apply (one transaction; contradictions, difference, report)
+//! encoding (what the file is, hash) -> settle (which encoding, by its rows) -> sheet (header, rows; records below it for
+//! text, archive and workbook for XLSX, `crate::mapping` for foreign names) -> rows (one type per dataset)
+//! -> apply (one transaction; contradictions, difference, report)
 //! ```
 //!
+//! - **A file is taken as the operator sees it**, and the same table in any form gives the same entries.
+//! - Every row that the file shows is taken, refused with its number and a reason, or blank; [`accounts`] holds the sum, and
+//!   an import of which it does not come out changes nothing.
+//! - What would remove more of a dataset than a configured share waits for `--yes`.
 //! - A row that is refused is named with its number and the reason and never stops the others, unless asked to.
 //! - A file is a whole version: what it does not name is gone from the next version.
 //! - Two rows for the same thing (plate and colour; station; ...) with the same content: the first is taken, the others
@@ -15,14 +20,19 @@
 //! - Plates in use that carry one VIN (a cloned identity, or a plate nobody took back) are marked in the same way.
 //! - Reasons name the column and what is wrong with it, never the cell: reports are passed around, plates are not.
 
+pub mod accounts;
 pub mod apply;
 mod archive;
 pub mod encoding;
 pub mod fields;
 pub mod inspections;
 pub mod offline;
+mod records;
 pub mod rows;
+pub mod settle;
 pub mod sheet;
+#[cfg(test)]
+mod tables;
 mod workbook;
 #[cfg(test)]
 pub(in crate::vehicle) use workbook::tests as workbook_tests;
@@ -162,7 +172,12 @@ pub enum ImportError {
     #[error("{0} are a journal, which has no versions to go back to: correct a report by importing it again")]
     Journal(&'static str),
     #[error("read the rows")]
-    Csv(#[from] csv::Error),
+    Rows(#[source] std::io::Error),
+    #[error(
+        "the file shows {rows} rows and the program accounts for {found} of them, which is a fault of the program; nothing \
+         was changed"
+    )]
+    Miscounted { rows: u64, found: u64 },
     #[error("the database has no tables for the register; run `dieselwatch migrate` first")]
     NotMigrated,
     #[error("change the register")]

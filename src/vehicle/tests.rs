@@ -50,7 +50,12 @@ struct Command {
     args: cli::import::Args,
 }
 
+/// With `--yes`: how much goes is what one of these tests is about.
 async fn try_import(database: &Database, line: &[&str]) -> Result<Outcome, cli::import::CommandError> {
+    try_import_unasked(database, &[line, &["--yes"]].concat()).await
+}
+
+async fn try_import_unasked(database: &Database, line: &[&str]) -> Result<Outcome, cli::import::CommandError> {
     let address = database.address();
     let line = ["import"].iter().chain(line).copied().chain(["--database", &address, "--by", "tester"]);
     let command = Command::try_parse_from(line).expect("well-formed arguments");
@@ -173,7 +178,7 @@ async fn wrong_files_and_places_are_told_in_a_sentence() {
     let stations = fixture("stations.csv").display().to_string();
     let (code, text) = sentence(&["vehicles", &stations]).await;
     assert_eq!(code, 1);
-    assert!(text.ends_with("missing columns `plate`, `plate_color`, `fuel`, `emission_stage`"), "{text}");
+    assert!(text.contains("missing columns `plate`, `plate_color`, `fuel`, `emission_stage`"), "{text}");
     let (code, text) = sentence(&["zones", &stations]).await;
     assert_eq!(code, 1);
     assert!(text.contains("is not a GeoJSON feature collection"), "{text}");
@@ -714,4 +719,38 @@ async fn foreign_exports_come_in_through_a_mapping() {
     );
     let sheetless = try_import(&database, &["vehicles", &path, "--sheet", "x"]).await.expect_err("no such sheet");
     assert_eq!(sheetless.exit_code(), 1);
+}
+
+/// Half a file, or one whose rows are refused, does not let a tenth of a list drop off it without a person's yes.
+#[tokio::test]
+async fn what_would_remove_much_waits_for_a_yes() {
+    let database = Database::migrated().await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let list = |rows: usize| {
+        let file = folder.path().join(format!("{rows}.csv"));
+        let rows: String = (0..rows).map(|number| format!("鲁C{:05},yellow\n", 10_000 + number)).collect();
+        std::fs::write(&file, format!("plate,plate_color\n{rows}")).expect("written");
+        file.display().to_string()
+    };
+    let unasked = async |line: &[&str]| try_import_unasked(&database, line).await.expect("read");
+    let first = unasked(&["list", "scrapped", &list(20)]).await;
+    assert_eq!((first.withheld, first.removes_much, first.added), (None, false, 20), "an empty list asks for nothing");
+    let tenth = unasked(&["list", "scrapped", &list(18)]).await;
+    assert_eq!((tenth.withheld, tenth.removed), (None, 2), "exactly the share may go");
+    let more = unasked(&["list", "scrapped", &list(16)]).await;
+    assert_eq!(
+        (more.withheld, more.removes_much, more.removed, more.before()),
+        (Some(Withheld::RemovesMuch), true, 2, 18)
+    );
+    let dry = unasked(&["list", "scrapped", &list(16), "--dry-run"]).await;
+    assert_eq!((dry.withheld, dry.removes_much), (Some(Withheld::DryRun), true), "a rehearsal tells");
+    let agreed = unasked(&["list", "scrapped", &list(16), "--yes"]).await;
+    assert_eq!((agreed.withheld, agreed.version), (None, 3));
+    let all = unasked(&["list", "scrapped", &list(0), "--allow-empty"]).await;
+    assert_eq!((all.withheld, all.removed), (Some(Withheld::RemovesMuch), 16), "an empty file removes all");
+    unasked(&["list", "scrapped", &list(20)]).await;
+    let back = unasked(&["rollback", "list:scrapped", "--to", "3"]).await;
+    assert_eq!((back.withheld, back.removed), (Some(Withheld::RemovesMuch), 4), "so does a rollback");
+    let back = unasked(&["rollback", "list:scrapped", "--to", "3", "--yes"]).await;
+    assert_eq!((back.withheld, back.version), (None, 5));
 }

@@ -35,7 +35,7 @@ async fn two_processes_and_an_import_end_in_the_findings_of_the_naive_reading() 
     let client = database.client().await;
     let path = folder.path().join("vehicles.csv");
     std::fs::write(&path, register(STORIES * VEHICLES)).unwrap();
-    setting.succeed(&["import", "vehicles", path.to_str().unwrap()]).await;
+    setting.succeed(&["import", "vehicles", path.to_str().unwrap(), "--yes"]).await;
 
     let (story, order) = one_story(seed("stories through two processes"));
     let mut second = setting.clone();

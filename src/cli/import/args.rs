@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::ConfigArgs,
     mapping::{BuiltIn, Target},
-    vehicle::import::{Dataset, ListName},
+    vehicle::import::{Dataset, ListName, encoding::TextEncoding},
     zone::Datum,
 };
 
@@ -20,14 +20,15 @@ Examples:
   dieselwatch import history vehicles
   dieselwatch import rollback vehicles --to 3
 
-A file is a whole version: what it does not name is gone from the next one. Rows that cannot be
+A file is a whole version: what it does not name is gone from the next one; where that is more than a
+tenth of what is in force (import.max_removed_share), it is done only with --yes. Rows that cannot be
 taken are named with their line and never stop the others, unless --strict is given. Vehicles of
 which rows say different things are kept and flagged; what is found about them waits for a person.
 Lines of a list that differ beyond plate, colour and valid_from are one entry: what they agree on,
 with the earliest valid_to.
 
-Columns (any order; further ones are passed over and named; dates are of Asia/Shanghai; CSV in UTF-8
-or GBK, or XLSX):
+Columns (any order; further ones are passed over and named; dates are of Asia/Shanghai, and midnight
+exactly is the day; CSV in UTF-8, GBK or UTF-16 with commas, semicolons or tabs, or XLSX):
   vehicles  plate plate_color fuel emission_stage [vin vehicle_kind use_nature state registered_on
             owner_unit local retrofit reference_torque_nm]
   list      plate plate_color [valid_from valid_to reason document_no]
@@ -38,7 +39,8 @@ or GBK, or XLSX):
   inspections  plate plate_color station_id (or inspection_station) inspected_at kind result report_no
             A journal: rows are added, never removed; a report with other content is kept as a correction.
 
-Exit codes: 0 in force (or a dry run without refusals), 1 some rows or the whole file refused, 2 usage.";
+Exit codes: 0 in force (or a dry run without refusals), 1 some rows or the whole file refused or --yes
+needed, 2 usage.";
 
 /// The help with the mappings that are built in.
 fn after_help() -> String {
@@ -61,9 +63,12 @@ pub struct Args {
     /// Take the whole file or nothing: one refused row refuses it
     #[arg(long, global = true)]
     pub strict: bool,
-    /// Accept a file without rows, which empties the dataset
+    /// Accept a file without rows, which empties the dataset; what is in force goes only with --yes as well
     #[arg(long, global = true)]
     pub allow_empty: bool,
+    /// Accept that more of what is in force goes than `import.max_removed_share` of the configuration
+    #[arg(long, global = true)]
+    pub yes: bool,
     /// Address of the database, over the configuration's
     #[arg(long, value_name = "URL", global = true)]
     pub database: Option<String>,
@@ -72,9 +77,12 @@ pub struct Args {
     /// Foreign names, codes, dates and units: a built-in mapping or a file in TOML
     #[arg(long, value_name = "NAME|FILE", global = true)]
     pub mapping: Option<String>,
-    /// The sheet of a workbook to read; its first where not given
+    /// The sheet of a workbook to read; the one with content that it shows where not given
     #[arg(long, value_name = "NAME", global = true)]
     pub sheet: Option<String>,
+    /// The encoding of a CSV; found out where not given
+    #[arg(long, value_enum, value_name = "NAME", global = true)]
+    pub encoding: Option<TextEncoding>,
     /// Write every row that differs, with its contents, into this file as JSON lines
     #[arg(long, value_name = "FILE", global = true)]
     pub report: Option<PathBuf>,

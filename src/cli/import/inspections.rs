@@ -7,10 +7,11 @@ use tokio_postgres::Client;
 
 use super::{super::progress::Progress, Notes, blocking};
 use crate::vehicle::import::{
-    ImportError, Refusals,
-    apply::{Outcome, Provenance, ReadSummary, Request, Source, Withheld, lock_version, record},
+    ImportError,
+    accounts::ReadSummary,
+    apply::{Outcome, Provenance, Request, Source, Withheld, lock_version, record},
     inspections::{BATCH, InspectionRow, Origin, Stored, refuse_duplicates, store},
-    sheet::{Header, Reading, Sheet},
+    sheet::{Reading, Sheet},
 };
 
 type Rows = Vec<(u64, InspectionRow)>;
@@ -21,20 +22,12 @@ pub(super) async fn import(
     source: &Source<'_>,
     reading: &Reading,
 ) -> Result<(Outcome, Notes), ImportError> {
-    let (rows, mut read, header, passed_over) = read(source, reading).await?;
-    let Header { ignored, absent, .. } = header;
-    let notes = Notes {
-        encoding: source.inspected.form.name(),
-        sha256: source.inspected.sha256,
-        ignored_columns: ignored,
-        absent_columns: absent,
-        passed_over,
-    };
+    let (rows, mut read, notes) = read(source, reading).await?;
     let rehearse = request.dry_run || request.strict;
     let mut sums =
         if rehearse { store_all(client, request, source, &rows, Then::Undo).await? } else { Stored::default() };
     let strict = request.strict && read.refusals.count() + sums.stale.count() > 0;
-    let empty = rows.is_empty() && !(request.allow_empty && read.rows == 0);
+    let empty = rows.is_empty() && !(request.allow_empty && read.refusals.count() == 0);
     let withheld = match () {
         () if strict => Some(Withheld::Strict),
         () if empty => Some(Withheld::NothingTaken),
@@ -58,6 +51,8 @@ pub(super) async fn import(
         kept: sums.repeated,
         by_column: Vec::new(),
         read,
+        // A journal loses nothing.
+        removes_much: false,
         withheld,
     };
     if outcome.withheld.is_none() {
@@ -67,20 +62,21 @@ pub(super) async fn import(
     Ok((outcome, notes))
 }
 
-async fn read(source: &Source<'_>, reading: &Reading) -> Result<(Rows, ReadSummary, Header, Vec<String>), ImportError> {
+async fn read(source: &Source<'_>, reading: &Reading) -> Result<(Rows, ReadSummary, Notes), ImportError> {
     let (path, form, reading) = (source.path.to_owned(), source.inspected.form, reading.clone());
-    blocking(move || {
+    let (taken, read, sheet) = blocking(move || {
         let mut sheet = Sheet::open(&path, form, &reading, InspectionRow::HEADER)?;
-        let (mut taken, mut refusals) = (Rows::new(), Refusals::default());
-        let rows = sheet.read(InspectionRow::parse, &mut refusals, |number, row| {
+        let (mut taken, mut read) = (Rows::new(), ReadSummary::default());
+        sheet.read(InspectionRow::parse, &mut read, |number, row| {
             taken.push((number, row));
             true
         })?;
-        let taken = refuse_duplicates(taken, &mut refusals);
-        let read = ReadSummary { rows, refusals, ..ReadSummary::default() };
-        Ok((taken, read, sheet.header().clone(), sheet.passed_over().to_vec()))
+        let taken = refuse_duplicates(taken, &mut read.refusals);
+        read.balance(taken.len() as u64)?;
+        Ok((taken, read, sheet))
     })
-    .await
+    .await?;
+    Ok((taken, read, Notes::of(source, &sheet)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,12 @@ use crate::vehicle::import::{
 };
 
 /// 0 when the file is (or by a dry run would be) in force without a refused row, otherwise 1.
-pub fn exit_code(outcome: &Outcome) -> u8 {
-    let in_force = matches!(outcome.withheld, None | Some(Withheld::DryRun));
+pub fn exit_code(outcome: &Outcome, yes: bool) -> u8 {
+    let in_force = match outcome.withheld {
+        None => true,
+        Some(Withheld::DryRun) => yes || !outcome.removes_much,
+        Some(_) => false,
+    };
     u8::from(!in_force || outcome.read.refusals.count() > 0)
 }
 
@@ -20,11 +24,11 @@ pub fn print(file: Option<&Path>, outcome: &Outcome, notes: &Notes) {
 }
 
 pub fn text(file: Option<&Path>, outcome: &Outcome, notes: &Notes) -> String {
-    let Outcome { dataset, previous_version, version, added, changed, removed, kept, by_column, read, withheld } =
-        outcome;
+    let Outcome { dataset, previous_version, version, added, changed, removed, kept, by_column, read, .. } = outcome;
     let mut out = String::new();
     rows(&mut out, "refused", &read.refusals);
     rows(&mut out, "contradictory", &read.contradictions);
+    rows(&mut out, "doubtful", &read.doubts);
     if !notes.passed_over.is_empty() {
         line(&mut out, format_args!("sheets not read (--sheet names one): {}", notes.passed_over.join(", ")));
     }
@@ -34,9 +38,13 @@ pub fn text(file: Option<&Path>, outcome: &Outcome, notes: &Notes) -> String {
     if !notes.absent_columns.is_empty() {
         line(&mut out, format_args!("absent columns, taken as empty: {}", notes.absent_columns.join(", ")));
     }
+    if !notes.hidden_columns.is_empty() {
+        line(&mut out, format_args!("hidden columns that were read: {}", notes.hidden_columns.join(", ")));
+    }
     if let Some(file) = file {
         let sha256 = hex::encode(notes.sha256);
-        line(&mut out, format_args!("{}: {} rows, {}, sha256 {sha256}", file.display(), read.rows, notes.encoding));
+        line(&mut out, format_args!("{}: {}, sha256 {sha256}", file.display(), notes.encoding));
+        line(&mut out, format_args!("{}", read.line()));
     }
     let (refused, contradictory) = (read.refusals.count(), read.contradictions.count());
     line(
@@ -50,20 +58,28 @@ pub fn text(file: Option<&Path>, outcome: &Outcome, notes: &Notes) -> String {
         let counts = by_column.iter().map(|(column, count)| format!("{column} {count}")).collect::<Vec<_>>();
         line(&mut out, format_args!("changed in: {}", counts.join(", ")));
     }
-    match withheld {
-        None => line(&mut out, format_args!("{dataset}: version {version} is in force (was {previous_version})")),
-        Some(reason) => {
-            let why = match reason {
-                Withheld::DryRun => "dry run",
-                Withheld::Strict => "rows were refused or contradict each other and --strict is set",
-                Withheld::NothingTaken => "no row could be taken; --allow-empty accepts a file without rows",
-            };
-            line(
-                &mut out,
-                format_args!("{dataset}: nothing changed, version {previous_version} stays in force: {why}"),
-            );
-        }
+    if outcome.removes_much {
+        let before = outcome.before();
+        line(
+            &mut out,
+            format_args!(
+                "{removed} of the {before} entries in force would go ({:.1} %), more than import.max_removed_share allows \
+                 without being asked for; is this the whole list? --yes accepts it",
+                *removed as f64 * 100.0 / before as f64
+            ),
+        );
     }
+    let stays = |why: &str| format!("{dataset}: nothing changed, version {previous_version} stays in force: {why}");
+    let last = match outcome.withheld {
+        None => format!("{dataset}: version {version} is in force (was {previous_version})"),
+        Some(Withheld::DryRun) => stays("dry run"),
+        Some(Withheld::Strict) => stays("rows were refused or contradict each other and --strict is set"),
+        Some(Withheld::NothingTaken) => {
+            stays("no row could be taken; --allow-empty accepts a file without rows (with --yes where entries go)")
+        }
+        Some(Withheld::RemovesMuch) => stays("too much would go without --yes"),
+    };
+    line(&mut out, format_args!("{last}"));
     out
 }
 

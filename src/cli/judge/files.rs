@@ -16,7 +16,7 @@ use crate::{
     mapping::{Mapping, Target},
     reading::PlateKey,
     vehicle::{
-        import::{ImportError, apply::ReadSummary, offline},
+        import::{ImportError, accounts::ReadSummary, offline},
         knowledge::Knowledge,
         lists::ListsBuilder,
     },
@@ -88,13 +88,17 @@ fn named<T>(path: &Path, read: Result<T, ImportError>) -> anyhow::Result<T> {
 /// Names refused and contradicting rows on standard error; whether any were refused.
 fn told(path: &Path, read: &ReadSummary) -> bool {
     let path = path.display();
-    for (what, rows) in [("refused", &read.refusals), ("contradictory", &read.contradictions)] {
+    let kinds = [("refused", &read.refusals), ("contradictory", &read.contradictions), ("doubtful", &read.doubts)];
+    for (what, rows) in kinds {
         for row in rows.rows().iter().take(NAMED) {
             eprintln!("{path}: row {} {what}: {}", row.row, row.reason);
         }
         if rows.count() > NAMED as u64 {
             eprintln!("{path}: {} rows {what}", rows.count());
         }
+    }
+    if read.refusals.count() + read.blank.count() + read.merged > 0 {
+        eprintln!("{path}: {}", read.line());
     }
     read.refusals.count() > 0
 }

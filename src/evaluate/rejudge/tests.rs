@@ -43,7 +43,7 @@ impl World {
         let header = "plate,plate_color,vin,fuel,emission_stage,vehicle_kind,use_nature,state,registered_on";
         std::fs::write(&file, format!("{header}\n{row}\n")).expect("written");
         let (file, address) = (file.display().to_string(), self.database.address());
-        let line = ["import", "vehicles", &file, "--database", &address, "--by", "tester"];
+        let line = ["import", "vehicles", &file, "--database", &address, "--by", "tester", "--yes"];
         let command = Command::try_parse_from(line).expect("well-formed arguments");
         cli::import::import(&command.args).await.expect("imported");
     }

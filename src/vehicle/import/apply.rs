@@ -5,20 +5,19 @@
 //! Two imports of one dataset exclude each other by the lock on its pointer row, taken after the staging, so that a long
 //! upload blocks nobody.
 
+mod duplicates;
+mod record;
 mod report;
 mod statements;
 
 use std::path::Path;
 
-use futures_util::{TryStreamExt as _, pin_mut};
+use futures_util::pin_mut;
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Transaction, binary_copy::BinaryCopyInWriter, types::Type};
 
-use super::{
-    Dataset, ImportError, Refusals,
-    encoding::Inspected,
-    rows::{CONTRADICTS_ITSELF, Stored, contradicts, shares},
-};
+use super::{Dataset, ImportError, accounts::ReadSummary, encoding::Inspected, rows::Stored};
+pub(crate) use record::{Provenance, lock_version, record};
 use statements::Tables;
 
 /// Entries between the file's reader and COPY: batches of [`BATCH`] rows, a few so that neither waits for the other.
@@ -27,15 +26,6 @@ pub const BATCH: usize = 1_024;
 
 /// Rows with their numbers in the file.
 pub type Batch<E> = Vec<(u64, E)>;
-
-/// What the reader of the file found besides entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadSummary {
-    pub rows: u64,
-    pub refusals: Refusals,
-    /// Rows kept and flagged because another row, or they themselves, say otherwise.
-    pub contradictions: Refusals,
-}
 
 /// Who imports what from where, and how strictly.
 #[derive(Clone, Debug)]
@@ -47,6 +37,10 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// Accept a file without a single row, which empties the dataset.
     pub allow_empty: bool,
+    /// Accept that more of what is in force goes than [`max_removed_share`](Self::max_removed_share).
+    pub yes: bool,
+    /// The share of what is in force, 0..=1, that may go without being asked for.
+    pub max_removed_share: f64,
     /// Where the whole difference is written.
     pub report: Option<&'a Path>,
     /// Told what the database is doing once all rows are read.
@@ -62,34 +56,6 @@ pub struct Source<'a> {
     pub mapping: Option<&'a str>,
 }
 
-/// What the record says a version came from.
-pub(crate) struct Provenance {
-    file_name: String,
-    bytes: i64,
-    sha256: Vec<u8>,
-    form: String,
-    mapping: Option<String>,
-    rolled_back_to: Option<i32>,
-    /// Contradicting rows that were not found by reading a file.
-    contradictory: Option<i64>,
-}
-
-impl Provenance {
-    /// Of a file that is read now.
-    pub(crate) fn of(source: &Source<'_>) -> Self {
-        let Inspected { form, bytes, sha256, .. } = &source.inspected;
-        Self {
-            file_name: source.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            bytes: count(*bytes),
-            sha256: sha256.to_vec(),
-            form: form.name().to_owned(),
-            mapping: source.mapping.map(Into::into),
-            rolled_back_to: None,
-            contradictory: None,
-        }
-    }
-}
-
 /// Why a readable file was not put in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withheld {
@@ -98,6 +64,8 @@ pub enum Withheld {
     Strict,
     /// No row could be taken: the version in force stays rather than everything vanishing.
     NothingTaken,
+    /// More of what is in force would go than may without `--yes`.
+    RemovesMuch,
 }
 
 /// The difference between the file and the version that was in force.
@@ -114,8 +82,22 @@ pub struct Outcome {
     /// Changed rows by column, those without any left out.
     pub by_column: Vec<(&'static str, i64)>,
     pub read: ReadSummary,
+    /// More of what was in force goes than may without `--yes`, whether it was given or not.
+    pub removes_much: bool,
     /// `None`: in force.
     pub withheld: Option<Withheld>,
+}
+
+impl Outcome {
+    /// Entries that were in force before.
+    pub fn before(&self) -> i64 {
+        self.changed + self.removed + self.kept
+    }
+
+    /// Entries of the version made.
+    pub fn after(&self) -> i64 {
+        self.added + self.changed + self.kept
+    }
 }
 
 /// Carries out an import of rows that arrive through `batches`; `read` ends with what else the reader found.
@@ -137,7 +119,7 @@ pub async fn apply<E: Stored>(
     let mut read = read.await?;
     (request.on_phase)("looking for repeated and contradicting rows");
     transaction.batch_execute("ANALYZE staging").await?;
-    find_duplicates::<E>(&transaction, &tables, &mut read).await?;
+    duplicates::find_duplicates::<E>(&transaction, &tables, &mut read).await?;
     put_in_force(transaction, &tables, request, Provenance::of(source), read).await
 }
 
@@ -186,7 +168,7 @@ async fn put_in_force(
     let difference = transaction.query_one(&tables.difference(), &[]).await?;
     let by_column: Vec<i64> = difference.try_get("by_column")?;
     let by_column = tables.names().iter().copied().zip(by_column).filter(|(_, count)| *count > 0).collect();
-    let outcome = Outcome {
+    let mut outcome = Outcome {
         dataset: tables.dataset.clone(),
         previous_version,
         version,
@@ -195,9 +177,12 @@ async fn put_in_force(
         removed: difference.try_get("removed")?,
         kept: difference.try_get("kept")?,
         by_column,
+        removes_much: false,
         withheld: None,
         read,
     };
+    outcome.read.balance(u64::try_from(outcome.after()).unwrap_or_default())?;
+    outcome.removes_much = outcome.removed as f64 > outcome.before() as f64 * request.max_removed_share;
     if let Some(path) = request.report {
         (request.on_phase)("writing the report");
         report::write(&transaction, tables, &outcome, path).await?;
@@ -214,14 +199,17 @@ async fn put_in_force(
 }
 
 fn withheld(request: &Request, outcome: &Outcome) -> Option<Withheld> {
-    let taken = outcome.added + outcome.changed + outcome.kept;
-    if request.strict && outcome.read.refusals.count() + outcome.read.contradictions.count() > 0 {
+    let read = &outcome.read;
+    if request.strict && read.refusals.count() + read.contradictions.count() > 0 {
         return Some(Withheld::Strict);
     }
-    if taken == 0 && !(request.allow_empty && outcome.read.rows == 0) {
+    if outcome.after() == 0 && !(request.allow_empty && read.refusals.count() == 0) {
         return Some(Withheld::NothingTaken);
     }
-    request.dry_run.then_some(Withheld::DryRun)
+    if request.dry_run {
+        return Some(Withheld::DryRun);
+    }
+    (outcome.removes_much && !request.yes).then_some(Withheld::RemovesMuch)
 }
 
 /// Makes the tables to work in.
@@ -254,104 +242,6 @@ async fn copy<E: Stored>(
     Ok(())
 }
 
-/// Takes rows out of the staging that another row contradicts or repeats, and puts what contradicting rows agree on in their
-/// place where the dataset keeps them (see the parent module).
-async fn find_duplicates<E: Stored>(
-    transaction: &Transaction<'_>,
-    tables: &Tables,
-    read: &mut ReadSummary,
-) -> Result<(), ImportError> {
-    let rows = transaction.query_raw::<_, i32, _>(&tables.duplicates(), []).await?;
-    pin_mut!(rows);
-    let (mut refused, mut disputed): (Vec<i64>, Vec<i64>) = Default::default();
-    let (mut found, mut kept) = (Refusals::default(), Refusals::default());
-    while let Some(row) = rows.try_next().await? {
-        let numbers: Vec<i64> = row.try_get("numbers")?;
-        let contents: i64 = row.try_get("contents")?;
-        let mut columns: Vec<&str> = row.try_get("columns")?;
-        // It follows from the others.
-        columns.retain(|column| *column != "contradictory");
-        let is_kept = contents > 1 && E::AGREES;
-        let taken = if contents > 1 { 0 } else { 1 };
-        for &number in numbers.iter().skip(taken) {
-            let other = numbers.iter().find(|other| **other != number).copied().unwrap_or_default();
-            let (row, other) = (u64::try_from(number).unwrap_or_default(), u64::try_from(other).unwrap_or_default());
-            if is_kept {
-                kept.push(row, contradicts::<E>(other, &columns));
-                disputed.push(number);
-                continue;
-            }
-            refused.push(number);
-            found.push(
-                row,
-                match contents {
-                    1 => format!("repeats row {other}"),
-                    _ => format!("same {} as row {other} with other content: neither is taken", E::KEY_WORDS),
-                },
-            );
-        }
-    }
-    read.refusals.merge(found);
-    read.contradictions.merge(kept);
-    transaction.execute("DELETE FROM staging WHERE row_number = ANY($1)", &[&refused]).await?;
-    if E::AGREES {
-        let [aside, delete, agreed] = tables.set_aside();
-        transaction.execute(&aside, &[&disputed]).await?;
-        transaction.execute(&delete, &[&disputed]).await?;
-        if tables.contradictions.is_some() {
-            note_flagged(transaction, read).await?;
-        }
-        transaction.execute(&agreed, &[]).await?;
-    }
-    flag_shared(transaction, tables, read).await
-}
-
-/// Flags and notes the rows that share what only one vehicle has.
-async fn flag_shared(
-    transaction: &Transaction<'_>,
-    tables: &Tables,
-    read: &mut ReadSummary,
-) -> Result<(), ImportError> {
-    let Some((column, statement)) = tables.flag_shared() else { return Ok(()) };
-    let rows = transaction.query_raw::<_, i32, _>(&statement, []).await?;
-    pin_mut!(rows);
-    let number = |number: i64| u64::try_from(number).unwrap_or_default();
-    let mut flagged = Refusals::default();
-    while let Some(row) = rows.try_next().await? {
-        flagged.push(number(row.try_get(0)?), shares(number(row.try_get(1)?), column));
-    }
-    read.contradictions.merge(flagged);
-    Ok(())
-}
-
-/// Notes the staged rows that are marked as contradictory by themselves.
-async fn note_flagged(transaction: &Transaction<'_>, read: &mut ReadSummary) -> Result<(), ImportError> {
-    let rows = transaction.query_raw::<_, i32, _>("SELECT row_number FROM staging WHERE contradictory", []).await?;
-    pin_mut!(rows);
-    let mut flagged = Refusals::default();
-    while let Some(row) = rows.try_next().await? {
-        let number: i64 = row.try_get(0)?;
-        flagged.push(u64::try_from(number).unwrap_or_default(), CONTRADICTS_ITSELF);
-    }
-    read.contradictions.merge(flagged);
-    Ok(())
-}
-
-fn count(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// The version in force and the next one. Holds off other imports of the dataset until the transaction ends.
-pub(crate) async fn lock_version(transaction: &Transaction<'_>, dataset: &str) -> Result<(i32, i32), ImportError> {
-    let make = "INSERT INTO dataset_versions (dataset, version) VALUES ($1, 0) ON CONFLICT DO NOTHING";
-    transaction.execute(make, &[&dataset]).await?;
-    let lock = "SELECT version FROM dataset_versions WHERE dataset = $1 FOR UPDATE";
-    let current: i32 = transaction.query_one(lock, &[&dataset]).await?.try_get(0)?;
-    let highest = "SELECT COALESCE(max(version), 0) FROM imports WHERE dataset = $1";
-    let highest: i32 = transaction.query_one(highest, &[&dataset]).await?.try_get(0)?;
-    Ok((current, current.max(highest) + 1))
-}
-
 async fn replace(transaction: &Transaction<'_>, tables: &Tables, version: i32) -> Result<(), ImportError> {
     transaction.execute(&tables.close(), &[&version]).await?;
     transaction.execute(&tables.insert(), &[&version]).await?;
@@ -364,53 +254,6 @@ async fn replace(transaction: &Transaction<'_>, tables: &Tables, version: i32) -
     Ok(())
 }
 
-/// Enters the import in the record of who imported what, and moves the pointer of its dataset.
-pub(crate) async fn record(
-    transaction: &Transaction<'_>,
-    request: &Request<'_>,
-    provenance: &Provenance,
-    outcome: &Outcome,
-) -> Result<(), ImportError> {
-    // When it was put in force, and not when minutes of reading began: until then the version before was judged by.
-    let supersede = "UPDATE imports SET state = 'superseded' WHERE dataset = $1 AND state = 'in_force'";
-    transaction.execute(supersede, &[&outcome.dataset]).await?;
-    let import: i64 = transaction
-        .query_one(
-            "INSERT INTO imports (dataset, version, state, imported_by, file_name, file_bytes, file_sha256, file_encoding,
-                 rows_read, rows_added, rows_changed, rows_removed, rows_kept, rows_refused, rows_contradictory, mapping,
-                 rolled_back_to, imported_at)
-             VALUES ($1, $2, 'in_force', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, clock_timestamp())
-             RETURNING import_id",
-            &[
-                &outcome.dataset,
-                &outcome.version,
-                &request.imported_by,
-                &provenance.file_name,
-                &provenance.bytes,
-                &provenance.sha256,
-                &provenance.form,
-                &count(outcome.read.rows),
-                &outcome.added,
-                &outcome.changed,
-                &outcome.removed,
-                &outcome.kept,
-                &count(outcome.read.refusals.count()),
-                &provenance.contradictory.unwrap_or_else(|| count(outcome.read.contradictions.count())),
-                &provenance.mapping,
-                &provenance.rolled_back_to,
-            ],
-        )
-        .await?
-        .try_get(0)?;
-    // Both are what the operator was told about single rows.
-    let rows = || outcome.read.refusals.rows().iter().chain(outcome.read.contradictions.rows());
-    let numbers: Vec<i64> = rows().map(|refused| count(refused.row)).collect();
-    let reasons: Vec<&str> = rows().map(|refused| refused.reason.as_str()).collect();
-    let refusals = "INSERT INTO import_refusals SELECT $1, * FROM unnest($2::bigint[], $3::text[])";
-    transaction.execute(refusals, &[&import, &numbers, &reasons]).await?;
-    let entries = outcome.added + outcome.changed + outcome.kept;
-    let point = "UPDATE dataset_versions SET version = $2, entries = $3 WHERE dataset = $1";
-    transaction.execute(point, &[&outcome.dataset, &outcome.version, &entries]).await?;
-    transaction.execute("SELECT pg_notify($1, $2)", &[&crate::vehicle::watch::CHANNEL, &outcome.dataset]).await?;
-    Ok(())
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

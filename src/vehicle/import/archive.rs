@@ -28,7 +28,7 @@ const SHORTEST_TEXT_BYTES: u64 = 5;
 /// Why a workbook is not opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
-    #[error("the file is no readable archive")]
+    #[error("the file is no readable archive; it may be cut short: save it again")]
     Unreadable,
     #[error("the archive {0}")]
     Hostile(&'static str),

@@ -1,6 +1,8 @@
 //! Cells into values. Every error names the column and what it should hold, never the cell itself.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+mod moment;
+
+use chrono::NaiveDate;
 
 use super::sheet::Cells;
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
     reading::{Plate, PlateKey, Timestamp},
     vehicle::packed::MAX_TORQUE_NM,
 };
+pub use moment::{DateCounts, Moment, instant, typed};
 
 /// Texts such as names and reasons, bytes of UTF-8.
 const MAX_TEXT_BYTES: usize = 400;
@@ -30,15 +33,6 @@ impl tokio_postgres::types::ToSql for Day {
     }
     tokio_postgres::types::accepts!(DATE);
     tokio_postgres::types::to_sql_checked!();
-}
-
-/// Which moment a date without a time of day stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DateCounts {
-    /// Its first moment: the begin of an interval.
-    FromItsStart,
-    /// The moment after its last: the end of an interval, of which the day is still part.
-    ToItsEnd,
 }
 
 pub fn plate_key(cells: &Cells) -> Result<PlateKey, String> {
@@ -93,7 +87,8 @@ pub fn boolean(cells: &Cells, column: &str) -> Result<Option<bool>, String> {
 pub fn day(cells: &Cells, column: &str) -> Result<Option<Day>, String> {
     let epoch = NaiveDate::default();
     optional(cells, column, "a date from 1970-01-02 to 2149-06-06, such as 2016-09-30", |cell| {
-        let days = date(cell)?.signed_duration_since(epoch).num_days();
+        let Moment::Day(day) = Moment::of_cell(cell)? else { return None };
+        let days = day.signed_duration_since(epoch).num_days();
         u16::try_from(days).ok().filter(|&days| days > 0).map(|days| Day(days.into()))
     })
 }
@@ -113,52 +108,4 @@ pub fn interval(cells: &Cells) -> Result<(Option<Timestamp>, Option<Timestamp>),
         return Err("valid_to: is not after valid_from".into());
     }
     Ok((from, to))
-}
-
-/// A date, a time in China, or a time with its own offset, between the years 1900 and 2200.
-pub fn instant(text: &str, counts: DateCounts) -> Option<Timestamp> {
-    let naive = |naive: NaiveDateTime| Timestamp::from_china_naive(naive);
-    let at = if let Some(date) = date(text) {
-        let day = match counts {
-            DateCounts::FromItsStart => date,
-            DateCounts::ToItsEnd => date.succ_opt()?,
-        };
-        naive(day.and_time(NaiveTime::MIN))
-    } else if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        Timestamp::from_micros(at.timestamp_micros())
-    } else {
-        let formats =
-            ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M"];
-        naive(formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?)
-    };
-    let plausible = Timestamp::from_china(1900, 1, 1, 0, 0, 0)?..Timestamp::from_china(2200, 1, 1, 0, 0, 0)?;
-    plausible.contains(&at).then_some(at)
-}
-
-fn date(text: &str) -> Option<NaiveDate> {
-    let formats = ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"];
-    let compact = (text.len() == 8).then_some("%Y%m%d");
-    formats.into_iter().chain(compact).find_map(|format| NaiveDate::parse_from_str(text, format).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_count_whole_and_are_of_china() {
-        let start = |text| instant(text, DateCounts::FromItsStart).map(|at| at.to_string());
-        let end = |text| instant(text, DateCounts::ToItsEnd).map(|at| at.to_string());
-        for text in ["2026-06-30", "2026/6/30", "20260630", "2026.06.30"] {
-            assert_eq!(start(text).as_deref(), Some("2026-06-30T00:00:00+08:00"), "{text}");
-            assert_eq!(end(text).as_deref(), Some("2026-07-01T00:00:00+08:00"), "{text}");
-        }
-        for text in ["2026-06-30 08:15", "2026-06-30T08:15:00", "2026-06-30T00:15:00Z", "2026/6/30 8:15:00"] {
-            assert_eq!(start(text), end(text));
-            assert_eq!(start(text).as_deref(), Some("2026-06-30T08:15:00+08:00"), "{text}");
-        }
-        for wrong in ["2026-02-30", "tomorrow", "0001-01-01", "99999-01-01", "2026-06"] {
-            assert_eq!(start(wrong), None, "{wrong}");
-        }
-    }
 }

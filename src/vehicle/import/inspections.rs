@@ -288,6 +288,7 @@ mod tests {
 
     use super::*;
     use crate::vehicle::import::{
+        accounts::ReadSummary,
         encoding::{Form, TextEncoding},
         sheet::{Reading, Sheet},
     };
@@ -298,14 +299,14 @@ mod tests {
         let mut sheet =
             Sheet::open(file.path(), Form::Text(TextEncoding::Utf8), &Reading::default(), InspectionRow::HEADER)
                 .expect("a sheet");
-        let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
+        let (mut taken, mut read) = (Vec::new(), ReadSummary::default());
         let keep = |number, row| {
             taken.push((number, row));
             true
         };
-        sheet.read(InspectionRow::parse, &mut refusals, keep).expect("rows");
-        let taken = refuse_duplicates(taken, &mut refusals);
-        (taken, refusals)
+        sheet.read(InspectionRow::parse, &mut read, keep).expect("rows");
+        let taken = refuse_duplicates(taken, &mut read.refusals);
+        (taken, read.refusals)
     }
 
     const HEADER: &str = "plate,plate_color,station_id,inspected_at,kind,result,report_no\n";

@@ -8,14 +8,15 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     ImportError, Refusals,
-    apply::ReadSummary,
+    accounts::ReadSummary,
     encoding::{Inspected, inspect},
     inspections::{InspectionRow, refuse_duplicates},
     rows::{
         CONTRADICTS_ITSELF, DeviceRow, Exclusive, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts,
         shares,
     },
-    sheet::{Cells, Reading, Sheet},
+    settle::settle,
+    sheet::{Cells, Columns, Reading, Sheet},
 };
 use crate::{
     reading::{Area, Timestamp},
@@ -74,15 +75,27 @@ pub fn devices(path: &Path) -> Result<(Devices, ReadSummary), ImportError> {
 
 /// Reports in file order; no two have one key.
 pub fn inspections(path: &Path) -> Result<(Vec<InspectionRow>, ReadSummary), ImportError> {
-    let inspected = inspect_file(path)?;
-    let mut sheet = Sheet::open(path, inspected.form, &Reading::default(), InspectionRow::HEADER)?;
-    let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
-    let rows = sheet.read(InspectionRow::parse, &mut refusals, |number, row| {
+    let mut sheet = open(path, InspectionRow::HEADER, InspectionRow::parse)?;
+    let (mut taken, mut read) = (Vec::new(), ReadSummary::default());
+    sheet.read(InspectionRow::parse, &mut read, |number, row| {
         taken.push((number, row));
         true
     })?;
-    let taken = refuse_duplicates(taken, &mut refusals).into_iter().map(|(_, row)| row).collect();
-    Ok((taken, ReadSummary { rows, refusals, contradictions: Refusals::default() }))
+    let taken = refuse_duplicates(taken, &mut read.refusals);
+    read.balance(taken.len() as u64)?;
+    Ok((taken.into_iter().map(|(_, row)| row).collect(), read))
+}
+
+/// Opens a file in the encoding that its rows tell.
+fn open<E: PartialEq>(
+    path: &Path,
+    columns: Columns,
+    parse: impl Fn(&Cells) -> Result<E, String> + Copy,
+) -> Result<Sheet, ImportError> {
+    let mut inspected = inspect_file(path)?;
+    let reading = Reading::default();
+    settle(path, &mut inspected, &reading, columns, parse)?;
+    Sheet::open(path, inspected.form, &reading, columns)
 }
 
 pub fn zones(path: &Path, datum: Datum, area: &Area) -> Result<(Zones, ReadSummary), ImportError> {
@@ -93,8 +106,8 @@ pub fn zones(path: &Path, datum: Datum, area: &Area) -> Result<(Zones, ReadSumma
         seen.add(key(&row), number, row);
         true
     })?;
-    let mut summary = ReadSummary { rows, refusals, contradictions: Refusals::default() };
-    let zones = seen.finish(&mut summary);
+    let mut summary = ReadSummary { rows, refusals, ..ReadSummary::default() };
+    let zones = seen.finish(&mut summary)?;
     Ok((Zones::new(VERSION, zones.into_iter().map(|row| row.zone)), summary))
 }
 
@@ -161,23 +174,20 @@ where
 
 fn parsed_entries<E, K>(
     path: &Path,
-    parse: impl Fn(&Cells) -> Result<E, String>,
+    parse: impl Fn(&Cells) -> Result<E, String> + Copy,
     key: impl Fn(&E) -> K,
 ) -> Result<(Vec<E>, ReadSummary), ImportError>
 where
     E: Row + PartialEq,
     K: Eq + std::hash::Hash,
 {
-    let inspected = inspect_file(path)?;
-    let mut sheet = Sheet::open(path, inspected.form, &Reading::default(), E::HEADER)?;
-    let mut refusals = Refusals::default();
-    let mut seen = Unique::default();
-    let rows = sheet.read(parse, &mut refusals, |number, row| {
+    let mut sheet = open(path, E::HEADER, parse)?;
+    let (mut summary, mut seen) = (ReadSummary::default(), Unique::default());
+    sheet.read(parse, &mut summary, |number, row| {
         seen.add(key(&row), number, row);
         true
     })?;
-    let mut summary = ReadSummary { rows, refusals, contradictions: Refusals::default() };
-    let entries = seen.finish(&mut summary);
+    let entries = seen.finish(&mut summary)?;
     Ok((entries, summary))
 }
 
@@ -208,7 +218,7 @@ impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
         }
     }
 
-    fn finish(self, summary: &mut ReadSummary) -> Vec<E> {
+    fn finish(self, summary: &mut ReadSummary) -> Result<Vec<E>, ImportError> {
         let mut taken = Vec::with_capacity(self.rows.len());
         let (mut refused, mut kept) = (Refusals::default(), Refusals::default());
         for rows in self.rows {
@@ -231,6 +241,7 @@ impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
             let all: Vec<&E> = rows.iter().map(|(_, row)| row).collect();
             match E::agreed(&all) {
                 Some((agreed, disputed)) => {
+                    summary.merged += numbers.len().saturating_sub(1) as u64;
                     numbers.iter().for_each(|&number| kept.push(number, contradicts::<E>(other(number), &disputed)));
                     taken.push((numbers.first().copied().unwrap_or_default(), agreed));
                 }
@@ -246,7 +257,8 @@ impl<K: Eq + std::hash::Hash, E: PartialEq + Stored> Unique<K, E> {
         flag_shared(&mut taken, &mut kept);
         summary.refusals.merge(refused);
         summary.contradictions.merge(kept);
-        taken.into_iter().map(|(_, row)| row).collect()
+        summary.balance(taken.len() as u64)?;
+        Ok(taken.into_iter().map(|(_, row)| row).collect())
     }
 }
 

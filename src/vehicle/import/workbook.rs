@@ -1,164 +1,238 @@
-//! A sheet of an XLSX workbook as rows of text, cell by cell: never a grid, which a single far cell would blow up.
+//! A sheet of an XLSX workbook as rows of text, as a person sees it on the screen.
 //!
-//! - Numbers come out as they are written: `3`, not `3.0`. One of more than fifteen digits was rounded by the workbook,
-//!   so its row is refused: a VIN or document number of which the last digits are made up is worse than none.
+//! - The sheet read is the one that is shown. Where several are shown with content, `--sheet` must name one; hidden ones are
+//!   never read unless named, and every sheet passed over is told.
+//! - Numbers come out as they are shown: `3`, not `3.0`. One of more than fifteen digits was rounded by the workbook, so its
+//!   cell is at fault: a VIN or document number of which the last digits are made up is worse than none.
 //! - Dates come out as `2016-09-30` or `2016-09-30 08:15:00`. A date that the workbook holds as a bare number is a number.
-//! - An error value (`#N/A`) refuses its row.
-//! - The first sheet is read unless another is named; those passed over are told.
+//! - A formula without a value, an error value (`#N/A`), a cell that is covered by a merged one: at fault.
+//! - A row that is hidden is marked; nobody sees it.
+//!
+//! Why not a library for workbooks: those at hand give an empty cell for what they cannot read, and tell neither hidden
+//! rows nor formulas without a value.
 
-use std::{fs::File, io::BufReader, path::Path};
+mod book;
+mod cells;
+mod styles;
+mod survey;
+#[cfg(test)]
+pub(in crate::vehicle) mod tests;
+mod value;
+mod xml;
 
-use calamine::{DataRef, Reader as _, Xlsx, XlsxError};
+use std::{borrow::Cow, fs::File, io::BufReader, path::Path};
+
 use csv::StringRecord;
+use quick_xml::events::Event;
+use zip::ZipArchive;
 
 use super::archive::{self, ArchiveError};
+use book::{Book, Kind};
+use cells::{Cells, Context, Row};
+use styles::Format;
+use survey::Survey;
+use xml::{Archive, XML};
 
-/// Columns looked at; no dataset has a tenth of it.
-const MAX_COLUMNS: u32 = 1_000;
-/// Cells of one sheet: a full sheet of fifty columns.
-const MAX_CELLS: u64 = 50_000_000;
-/// Digits that survive in a workbook's numbers.
-const EXACT_DIGITS: usize = 15;
+/// Texts of a workbook; each takes some tens of bytes in memory, however short it is.
+const MAX_TEXTS: usize = 20_000_000;
 
 /// Why a workbook cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkbookError {
     #[error("open the workbook: {0}")]
     Archive(#[from] ArchiveError),
-    #[error("read the workbook: {0}")]
+    #[error("read the workbook: {0}; open it in a spreadsheet program and save it again")]
     Broken(&'static str),
-    #[error("the workbook has no sheet{}; it has {}", .wanted.as_deref().map(|name| format!(" `{name}`")).unwrap_or_default(), .sheets.join(", "))]
-    NoSheet { wanted: Option<String>, sheets: Vec<String> },
-    #[error("the sheet holds {0}")]
+    #[error("the file is {0}; open it in a spreadsheet program and save it as .xlsx or as CSV in UTF-8")]
+    NoWorkbook(&'static str),
+    #[error("the workbook has no sheet `{wanted}`; it has {}", .sheets.join(", "))]
+    NoSheet { wanted: String, sheets: Vec<String> },
+    #[error("the sheet `{0}` is a chart or macro sheet, not a table")]
+    NoTable(String),
+    #[error("the workbook shows {} sheets with content ({}); name the one to read with --sheet, or hide or delete the others", .0.len(), .0.join(", "))]
+    Several(Vec<String>),
+    #[error("no sheet that the workbook shows has content; not read {}", if .0.is_empty() { "is none".to_owned() } else { format!("are {} (--sheet names one)", .0.join(", ")) })]
+    NothingShown(Vec<String>),
+    #[error("the workbook holds {0}")]
     TooLarge(&'static str),
 }
 
-/// The library's own text may quote what the file holds.
-impl From<XlsxError> for WorkbookError {
-    fn from(error: XlsxError) -> Self {
-        Self::Broken(match error {
-            XlsxError::Io(_) | XlsxError::Zip(_) => "its archive is damaged",
-            XlsxError::Password => "it is protected by a password",
-            XlsxError::FileNotFound(_) | XlsxError::RelationshipNotFound | XlsxError::WorksheetNotFound(_) => {
-                "a part is missing"
-            }
-            _ => "its content makes no sense",
-        })
-    }
+/// One row of the sheet.
+pub struct SheetRow<'a> {
+    /// As the program shows it.
+    pub number: u64,
+    pub record: &'a StringRecord,
+    /// Columns, from 0, whose cell has no value that anybody could take, and why.
+    pub faults: &'a [(usize, Cow<'static, str>)],
+    pub hidden: bool,
+    /// Whether the cell of a column is covered by a merged one.
+    pub merged: &'a dyn Fn(usize) -> bool,
 }
 
-/// One row: its number as the program shows it, and its cells; or why it cannot be taken.
-pub type WorkbookRow<'a> = (u64, Result<&'a StringRecord, String>);
-
 pub struct Workbook {
-    book: Xlsx<BufReader<File>>,
-    sheet: String,
-    /// Further sheets, which nobody reads.
+    archive: Archive,
+    path: String,
+    texts: Vec<Box<str>>,
+    formats: Vec<Format>,
+    from_1904: bool,
+    uncomputed: bool,
+    survey: Survey,
+    /// Further sheets, which nobody reads, each with what it is.
     pub passed_over: Vec<String>,
 }
 
 impl Workbook {
-    pub fn open(path: &Path, sheet: Option<&str>) -> Result<Self, WorkbookError> {
+    pub fn open(path: &Path, wanted: Option<&str>) -> Result<Self, WorkbookError> {
         archive::check(path)?;
         let file = File::open(path).map_err(|_| ArchiveError::Unreadable)?;
-        let book = Xlsx::new(BufReader::new(file))?;
-        let sheets = book.sheet_names();
-        let found = match sheet {
-            Some(wanted) => sheets.iter().find(|name| *name == wanted),
-            None => sheets.first(),
+        let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|_| ArchiveError::Unreadable)?;
+        let book = Book::read(&mut archive)?;
+        let (chosen, passed_over) = choose(&mut archive, &book, wanted)?;
+        let texts = match &book.texts {
+            Some(path) => texts(&mut archive, path)?,
+            None => Vec::new(),
         };
-        let Some(found) = found.cloned() else {
-            return Err(WorkbookError::NoSheet { wanted: sheet.map(Into::into), sheets });
+        let formats = match &book.styles {
+            Some(path) => styles::read(&mut archive, path)?,
+            None => Vec::new(),
         };
-        let passed_over = sheets.into_iter().filter(|name| *name != found && sheet.is_none()).collect();
-        Ok(Self { book, sheet: found, passed_over })
+        let survey = Survey::of(part(&mut archive, &chosen)?)?;
+        let Book { from_1904, uncomputed, .. } = book;
+        Ok(Self { archive, path: chosen, texts, formats, from_1904, uncomputed, survey, passed_over })
     }
 
-    /// Every row with a cell in it, in order, until `take` has enough.
-    pub fn rows(&mut self, mut take: impl FnMut(WorkbookRow<'_>) -> bool) -> Result<(), WorkbookError> {
-        let mut cells = self.book.worksheet_cells_reader(&self.sheet)?;
-        let mut record = StringRecord::new();
-        let mut wrong = None;
-        let mut row = None;
-        let mut count = 0_u64;
-        while let Some(cell) = cells.next_cell()? {
-            let (at, column) = cell.get_position();
-            count += 1;
-            if count > MAX_CELLS {
-                return Err(WorkbookError::TooLarge("more than 50 million cells"));
+    pub fn hides_column(&self, column: usize) -> bool {
+        self.survey.hides(column)
+    }
+
+    /// The first row with anything in it: its number and its cells.
+    pub fn head(&mut self) -> Result<Option<(u64, StringRecord)>, WorkbookError> {
+        let mut first = None;
+        self.rows(|row| {
+            if row.record.iter().all(|cell| cell.trim().is_empty()) {
+                return true;
             }
-            if *cell.get_value() == DataRef::Empty {
-                continue;
+            first = Some((row.number, row.record.clone()));
+            false
+        })?;
+        Ok(first)
+    }
+
+    /// Every row that the file holds, in order, until `take` has enough.
+    pub fn rows(&mut self, mut take: impl FnMut(SheetRow<'_>) -> bool) -> Result<(), WorkbookError> {
+        let Self { archive, path, texts, formats, from_1904, uncomputed, survey, .. } = self;
+        let context = Context { texts, formats, from_1904: *from_1904, uncomputed: *uncomputed };
+        let mut cells = Cells::begin(part(archive, path)?, context)?;
+        let mut sweep = survey.sweep();
+        let mut row = Row::default();
+        while cells.next(&mut row)? {
+            sweep.go_to(row.number);
+            let merged = |column| sweep.covers(column);
+            let Row { number, cells: record, faults, hidden } = &row;
+            if !take(SheetRow { number: *number, record, faults, hidden: *hidden, merged: &merged }) {
+                break;
             }
-            if column >= MAX_COLUMNS {
-                return Err(WorkbookError::TooLarge("a value beyond column 1000"));
-            }
-            match row {
-                Some(current) if current == at => {}
-                Some(current) if current > at => return Err(WorkbookError::Broken("its rows are out of order")),
-                current => {
-                    if let Some(current) = current
-                        && !take((number(current), wrong.take().map_or(Ok(&record), Err)))
-                    {
-                        return Ok(());
-                    }
-                    record.clear();
-                    row = Some(at);
-                }
-            }
-            if (column as usize) < record.len() {
-                return Err(WorkbookError::Broken("its cells are out of order"));
-            }
-            while record.len() < column as usize {
-                record.push_field("");
-            }
-            match text(cell.get_value()) {
-                Ok(text) => record.push_field(&text),
-                Err(why) => {
-                    record.push_field("");
-                    wrong.get_or_insert_with(|| format!("column {}: {why}", column + 1));
-                }
-            }
-        }
-        if let Some(current) = row {
-            take((number(current), wrong.map_or(Ok(&record), Err)));
         }
         Ok(())
     }
 }
 
-/// The number that a spreadsheet program shows beside the row.
-fn number(row: u32) -> u64 {
-    u64::from(row) + 1
+fn part<'a>(archive: &'a mut Archive, path: &str) -> Result<xml::Xml<'a>, WorkbookError> {
+    xml::part(archive, path)?.ok_or(WorkbookError::Broken("a part is missing"))
 }
 
-fn text(value: &DataRef<'_>) -> Result<String, &'static str> {
-    Ok(match value {
-        DataRef::Empty => String::new(),
-        DataRef::String(text) | DataRef::DateTimeIso(text) => text.clone(),
-        DataRef::SharedString(text) => (*text).to_owned(),
-        DataRef::Bool(flag) => flag.to_string(),
-        DataRef::Int(whole) => exact(whole.to_string())?,
-        DataRef::Float(number) => exact(number.to_string())?,
-        DataRef::DateTime(at) if at.is_duration() => return Err("a duration"),
-        DataRef::DateTime(at) => {
-            let at = at.as_datetime().ok_or("a date that does not exist")?;
-            let midnight = at.time() == chrono::NaiveTime::MIN;
-            at.format(if midnight { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
-        }
-        DataRef::DurationIso(_) => return Err("a duration"),
-        DataRef::Error(_) => return Err("an error value of the workbook"),
-    })
-}
-
-/// The text of a number; one with more digits than a workbook keeps is refused.
-fn exact(number: String) -> Result<String, &'static str> {
-    let whole = !number.contains('.');
-    if whole && number.bytes().filter(u8::is_ascii_digit).count() > EXACT_DIGITS {
-        return Err("a number of more than 15 digits, which the workbook has rounded; format the column as text");
+/// The path of the sheet to read, and what the others are.
+fn choose(archive: &mut Archive, book: &Book, wanted: Option<&str>) -> Result<(String, Vec<String>), WorkbookError> {
+    let sheets = &book.sheets;
+    let mut content = Vec::with_capacity(sheets.len());
+    for sheet in sheets {
+        content.push(sheet.kind == Kind::Table && has_content(archive, &sheet.path)?);
     }
-    Ok(number)
+    let chosen = match wanted {
+        Some(wanted) => {
+            let found = sheets.iter().position(|sheet| sheet.name == wanted);
+            let found = found.or_else(|| sheets.iter().position(|sheet| sheet.name.trim() == wanted.trim()));
+            let names = || sheets.iter().map(|sheet| sheet.name.clone()).collect();
+            found.ok_or_else(|| WorkbookError::NoSheet { wanted: wanted.to_owned(), sheets: names() })?
+        }
+        None => {
+            let shown = |place: &usize| {
+                sheets.get(*place).is_some_and(|sheet| sheet.shown) && content.get(*place) == Some(&true)
+            };
+            let candidates: Vec<usize> = (0..sheets.len()).filter(shown).collect();
+            match *candidates {
+                [one] => one,
+                [] => return Err(WorkbookError::NothingShown(described(book, &content, None))),
+                _ => {
+                    let names = candidates.iter().filter_map(|&place| sheets.get(place));
+                    return Err(WorkbookError::Several(names.map(|sheet| sheet.name.clone()).collect()));
+                }
+            }
+        }
+    };
+    match sheets.get(chosen) {
+        Some(sheet) if sheet.kind == Kind::Table => Ok((sheet.path.clone(), described(book, &content, Some(chosen)))),
+        Some(sheet) => Err(WorkbookError::NoTable(sheet.name.clone())),
+        None => Err(WorkbookError::Broken("it has no sheet")),
+    }
 }
 
-#[cfg(test)]
-pub(in crate::vehicle) mod tests;
+/// The sheets but one, each with why it may be left out.
+fn described(book: &Book, content: &[bool], but: Option<usize>) -> Vec<String> {
+    let others = book.sheets.iter().zip(content).enumerate().filter(|(place, _)| Some(*place) != but);
+    let described = others.map(|(_, (sheet, content))| {
+        let mut what = Vec::new();
+        if !sheet.shown {
+            what.push("hidden");
+        }
+        match sheet.kind {
+            Kind::Chart => what.push("a chart"),
+            Kind::Other => what.push("no table"),
+            Kind::Table if !content => what.push("empty"),
+            Kind::Table => {}
+        }
+        if what.is_empty() { sheet.name.clone() } else { format!("{} ({})", sheet.name, what.join(", ")) }
+    });
+    described.collect()
+}
+
+/// Whether any cell of a sheet holds a value.
+fn has_content(archive: &mut Archive, path: &str) -> Result<bool, WorkbookError> {
+    let mut xml = part(archive, path)?;
+    let mut buffer = Vec::with_capacity(1_024);
+    loop {
+        buffer.clear();
+        match xml.read_event_into(&mut buffer).map_err(|_| WorkbookError::Broken(XML))? {
+            Event::Start(element) if matches!(element.local_name().as_ref(), "f" | "is" | "v") => {
+                let mut text = String::new();
+                xml::text(&mut xml, &mut buffer, &mut text)?;
+                if !text.trim().is_empty() {
+                    return Ok(true);
+                }
+            }
+            Event::End(element) if element.local_name().as_ref() == "sheetData" => return Ok(false),
+            Event::Eof => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
+/// The texts that cells name by number.
+fn texts(archive: &mut Archive, path: &str) -> Result<Vec<Box<str>>, WorkbookError> {
+    let mut xml = part(archive, path)?;
+    let mut texts = Vec::new();
+    let mut buffer = Vec::with_capacity(1_024);
+    loop {
+        buffer.clear();
+        match xml.read_event_into(&mut buffer).map_err(|_| WorkbookError::Broken(XML))? {
+            Event::Start(element) if element.local_name().as_ref() == "si" => {
+                texts.push(cells::string(&mut xml, &mut buffer)?.into_boxed_str());
+                if texts.len() > MAX_TEXTS {
+                    return Err(WorkbookError::TooLarge("more than 20 million texts"));
+                }
+            }
+            Event::Eof => return Ok(texts),
+            _ => {}
+        }
+    }
+}

@@ -11,7 +11,10 @@ use super::dieselwatch::{
     },
     judge::TerminalTable,
     strict_json,
-    vehicle::{import::offline, lists::ListsBuilder},
+    vehicle::{
+        import::{ImportError, offline},
+        lists::ListsBuilder,
+    },
     zone::Datum,
 };
 
@@ -180,23 +183,33 @@ pub fn passages(payload: &[u8]) {
     assert!(left.into_iter().all(|byte| between(&byte)), "a byte of no element");
 }
 
-/// An operator's file: the first byte is the dataset. A refusal may repeat no cell, so it must stay short.
+/// An operator's file: the first byte is the dataset. A refusal may repeat no cell, so it must stay short; and rows seen are
+/// rows taken, refused and blank, whatever the file is.
 pub fn imports(data: &[u8]) {
     let Some((&dataset, file)) = data.split_first() else { return };
     let folder = std::env::temp_dir();
     let path = folder.join(format!("dieselwatch-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
     std::fs::write(&path, file).expect("a scratch file");
     let area = TerminalTable::built_in().bounds().area;
-    let summary = match dataset % 6 {
+    let summary = match dataset % 7 {
         0 => offline::vehicles(&path).map(|(_, summary)| summary),
         1 => offline::list("fuzz", &path, &mut ListsBuilder::default()),
         2 => offline::stations(&path, &area).map(|(_, summary)| summary),
         3 => offline::devices(&path).map(|(_, summary)| summary),
         4 => offline::zones(&path, Datum::Wgs84, &area).map(|(_, summary)| summary),
-        _ => offline::zones(&path, Datum::Gcj02, &area).map(|(_, summary)| summary),
+        5 => offline::zones(&path, Datum::Gcj02, &area).map(|(_, summary)| summary),
+        _ => offline::inspections(&path).map(|(_, summary)| summary),
     };
     std::fs::remove_file(&path).expect("the scratch file");
-    if let Ok(summary) = summary {
-        assert!(summary.refusals.rows().iter().all(|refused| refused.reason.len() < 400));
+    match summary {
+        Ok(summary) => {
+            assert!(summary.refusals.rows().iter().all(|refused| refused.reason.len() < 400));
+            let named = summary.refusals.count() + summary.blank.count() + summary.merged;
+            assert!(named <= summary.rows, "more rows are named than there are");
+            let entries = summary.rows - named;
+            assert!(summary.balance(entries).is_ok() && summary.taken() == entries + summary.merged);
+        }
+        // The reader compares with the entries it made.
+        Err(error) => assert!(!matches!(error, ImportError::Miscounted { .. }), "a row is nowhere"),
     }
 }

@@ -29,6 +29,9 @@ pub(super) async fn write(
     for row in outcome.read.contradictions.rows() {
         line(json!({"change": "contradictory", "row": row.row, "reason": row.reason}))?;
     }
+    for row in outcome.read.doubts.rows() {
+        line(json!({"change": "doubtful", "row": row.row, "reason": row.reason}))?;
+    }
     let rows = transaction.query_raw::<_, i32, _>(&tables.differences(), []).await?;
     pin_mut!(rows);
     while let Some(row) = rows.try_next().await? {
@@ -55,6 +58,8 @@ pub(super) async fn write(
     line(json!({
         "change": "counts", "added": added, "changed": changed, "removed": removed, "unchanged": kept,
         "refused": read.refusals.count(), "contradictory": read.contradictions.count(),
+        "rows": read.rows, "taken": read.taken(), "merged": read.merged, "blank": read.blank.count(),
+        "removes_much": outcome.removes_much,
     }))?;
     file.flush().map_err(failed)
 }
