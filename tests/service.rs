@@ -4,6 +4,8 @@
 mod alarms;
 #[path = "service/bad_input.rs"]
 mod bad_input;
+#[path = "service/conflicts.rs"]
+mod conflicts;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/evaluation.rs"]

@@ -101,6 +101,8 @@ pub struct Notes {
     pub absent_columns: Vec<&'static str>,
     /// Sheets of the workbook that were not read.
     pub passed_over: Vec<String>,
+    /// Reports of inspections that wait for a person's decision; they count as refused.
+    pub conflicts: i64,
 }
 
 /// Carries out the command without printing the report.
@@ -210,6 +212,7 @@ async fn import_sheet<E: Row>(
         ignored_columns: ignored,
         absent_columns: absent,
         passed_over,
+        conflicts: 0,
     };
     Ok((outcome, notes))
 }

@@ -9,7 +9,7 @@ use super::{super::progress::Progress, Notes, blocking};
 use crate::vehicle::import::{
     ImportError, Refusals,
     apply::{Outcome, Provenance, ReadSummary, Request, Source, Withheld, lock_version, record},
-    inspections::{BATCH, InspectionRow, Origin, Stored, refuse_duplicates, store},
+    inspections::{InspectionRow, Origin, Stored, batches, refuse_repeats, store},
     sheet::{Header, Reading, Sheet},
 };
 
@@ -23,17 +23,18 @@ pub(super) async fn import(
 ) -> Result<(Outcome, Notes), ImportError> {
     let (rows, mut read, header, passed_over) = read(source, reading).await?;
     let Header { ignored, absent, .. } = header;
-    let notes = Notes {
+    let mut notes = Notes {
         encoding: source.inspected.form.name(),
         sha256: source.inspected.sha256,
         ignored_columns: ignored,
         absent_columns: absent,
         passed_over,
+        conflicts: 0,
     };
     let rehearse = request.dry_run || request.strict;
     let mut sums =
         if rehearse { store_all(client, request, source, &rows, Then::Undo).await? } else { Stored::default() };
-    let strict = request.strict && read.refusals.count() + sums.stale.count() > 0;
+    let strict = request.strict && read.refusals.count() + sums.not_taken.count() > 0;
     let empty = rows.is_empty() && !(request.allow_empty && read.rows == 0);
     let withheld = match () {
         () if strict => Some(Withheld::Strict),
@@ -44,7 +45,9 @@ pub(super) async fn import(
     if withheld.is_none() {
         sums = store_all(client, request, source, &rows, Then::Keep).await?;
     }
-    read.refusals.merge(sums.stale);
+    // Under --strict nothing was kept that could be decided.
+    notes.conflicts = if withheld == Some(Withheld::Strict) { 0 } else { sums.conflicts };
+    read.refusals.merge(sums.not_taken);
     let transaction = client.transaction().await?;
     let dataset = request.dataset.to_string();
     let (previous_version, version) = lock_version(&transaction, &dataset).await?;
@@ -76,7 +79,7 @@ async fn read(source: &Source<'_>, reading: &Reading) -> Result<(Rows, ReadSumma
             taken.push((number, row));
             true
         })?;
-        let taken = refuse_duplicates(taken, &mut refusals);
+        let taken = refuse_repeats(taken, &mut refusals);
         let read = ReadSummary { rows, refusals, ..ReadSummary::default() };
         Ok((taken, read, sheet.header().clone(), sheet.passed_over().to_vec()))
     })
@@ -99,18 +102,14 @@ async fn store_all(
     let origin = Origin { imported_by: request.imported_by, sha256: source.inspected.sha256 };
     let mut progress = Progress::new(&request.dataset.to_string(), "rows", rows.len() as u64);
     let mut sums = Stored::default();
-    for batch in rows.chunks(BATCH) {
+    for batch in batches(rows) {
         let transaction = client.transaction().await?;
         let stored = store(&transaction, origin, batch).await?;
         match then {
             Then::Keep => transaction.commit().await?,
             Then::Undo => transaction.rollback().await?,
         }
-        sums.added += stored.added;
-        sums.corrected += stored.corrected;
-        sums.repeated += stored.repeated;
-        sums.tasks += stored.tasks;
-        sums.stale.merge(stored.stale);
+        sums.add(stored);
         progress.advance(batch.len() as u64);
     }
     progress.finish();

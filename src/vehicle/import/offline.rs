@@ -10,7 +10,7 @@ use super::{
     ImportError, Refusals,
     apply::ReadSummary,
     encoding::{Inspected, inspect},
-    inspections::{InspectionRow, refuse_duplicates},
+    inspections::{InspectionRow, Reports, refuse_repeats},
     rows::{
         CONTRADICTS_ITSELF, DeviceRow, Exclusive, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts,
         shares,
@@ -69,8 +69,8 @@ pub fn devices(path: &Path) -> Result<(Devices, ReadSummary), ImportError> {
     Ok((Devices::new(VERSION, devices), summary))
 }
 
-/// Reports in file order; no two have one key.
-pub fn inspections(path: &Path) -> Result<(Vec<InspectionRow>, ReadSummary), ImportError> {
+/// Reports as an import into an empty database would have them; those that wait for a decision are named as contradictory.
+pub fn inspections(path: &Path) -> Result<(Reports, ReadSummary), ImportError> {
     let inspected = inspect_file(path)?;
     let mut sheet = Sheet::open(path, inspected.form, &Reading::default(), InspectionRow::HEADER)?;
     let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
@@ -78,8 +78,9 @@ pub fn inspections(path: &Path) -> Result<(Vec<InspectionRow>, ReadSummary), Imp
         taken.push((number, row));
         true
     })?;
-    let taken = refuse_duplicates(taken, &mut refusals).into_iter().map(|(_, row)| row).collect();
-    Ok((taken, ReadSummary { rows, refusals, contradictions: Refusals::default() }))
+    let mut contradictions = Refusals::default();
+    let reports = Reports::of(refuse_repeats(taken, &mut refusals), &mut contradictions);
+    Ok((reports, ReadSummary { rows, refusals, contradictions }))
 }
 
 pub fn zones(path: &Path, datum: Datum) -> Result<(Zones, ReadSummary), ImportError> {
