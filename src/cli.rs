@@ -8,6 +8,7 @@ pub mod decode;
 pub mod demo;
 mod exit;
 pub mod import;
+pub mod inspections;
 pub mod judge;
 pub mod migrate;
 pub mod openapi;
@@ -59,6 +60,10 @@ pub enum Command {
     Judge(judge::Args),
     /// Import an operator's file as the next version of a dataset
     Import(import::Args),
+    /// Decide between reports of inspection stations that contradict each other
+    #[command(after_help = "Examples:\n  dieselwatch inspections conflicts\n  \
+        dieselwatch inspections resolve 17 --take second --by 'Li' --why 'the station confirmed the plate by telephone'")]
+    Inspections(inspections::Args),
     /// Issue and lift heavy-pollution warnings
     #[command(after_help = "Examples:\n  dieselwatch warning issue orange --document 2026-7\n  \
         dieselwatch warning lift 3\n  dieselwatch warning list --in-force")]
@@ -108,6 +113,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Decode(args) => decode_offline(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Import(args) => block_on(async move { Ok(Exit::from_code(import::run(&args).await)) }),
+        Command::Inspections(args) => block_on(async move { inspections::run(&args).await }),
         Command::Warning(args) => warning::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Rejudge(args) => block_on(async move { rejudge::run(&args).await }),

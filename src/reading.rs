@@ -1,7 +1,7 @@
 //! Values we trust: what decoding yields after every identifier, time and unit was checked once.
 
-pub mod calendar;
 pub mod area;
+pub mod calendar;
 pub mod ids;
 pub mod passage;
 pub mod plate;

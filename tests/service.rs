@@ -6,6 +6,8 @@ mod alarms;
 mod bad_input;
 #[path = "service/carriers.rs"]
 mod carriers;
+#[path = "service/conflicts.rs"]
+mod conflicts;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/evaluation.rs"]

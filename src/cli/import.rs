@@ -108,6 +108,8 @@ pub struct Notes {
     pub passed_over: Vec<String>,
     /// Columns that were read and that the workbook does not show.
     pub hidden_columns: Vec<String>,
+    /// Reports of inspections that wait for a person's decision; they count as refused.
+    pub conflicts: i64,
 }
 
 impl Notes {
@@ -121,6 +123,7 @@ impl Notes {
             absent_columns: absent,
             passed_over: sheet.passed_over().to_vec(),
             hidden_columns: sheet.hidden_columns(),
+            conflicts: 0,
         }
     }
 }

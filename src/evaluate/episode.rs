@@ -70,6 +70,9 @@ pub struct Recheck<'a> {
     pub report_no: &'a str,
     /// The report names a day only, and `at` is the end of it.
     pub whole_day: bool,
+    /// It contradicts another report and nobody decided yet which of them holds: it may be a recheck of this vehicle, and as
+    /// long as it may, it resets as one that was.
+    pub undecided: bool,
 }
 
 impl Recheck<'_> {
@@ -340,6 +343,9 @@ pub fn finding(vehicle: PlateKey, episode: &Episode<'_>, history: &History<'_>, 
                 "inspected_at": recheck.at,
                 "time_known": !recheck.whole_day,
             });
+            if recheck.undecided {
+                content[name]["undecided"] = true.into();
+            }
         }
     }
     Some(Finding {

@@ -152,7 +152,6 @@ pub struct UndeterminedDocument {
     pub missing: &'static str,
 }
 
-
 /// Consecutive valid tests over the limit of one pollutant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct EpisodeDocument {

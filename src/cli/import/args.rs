@@ -37,7 +37,9 @@ exactly is the day; CSV in UTF-8, GBK or UTF-16 with commas, semicolons or tabs,
   zones     GeoJSON (Multi)Polygons with properties name kind rule [valid_from valid_to hours vehicle_classes
             permits datum]: vehicle_classes are beginnings of GA/T 16.4 kinds (H,Q1), permits names a list
   inspections  plate plate_color station_id (or inspection_station) inspected_at kind result report_no
-            A journal: rows are added, never removed; a report with other content is kept as a correction.
+            A journal: rows are added, never removed; a report with another result or time is kept as a correction.
+            A number that comes again for another vehicle, kind, year or station is kept as a conflict that
+            `dieselwatch inspections` decides; numbers such as - or 3.7E+18 identify no report and are refused.
 
 Exit codes: 0 in force (or a dry run without refusals), 1 some rows or the whole file refused or --yes
 needed, 2 usage.";

@@ -10,7 +10,7 @@ use crate::vehicle::import::{
     ImportError,
     accounts::ReadSummary,
     apply::{Outcome, Provenance, Request, Source, Withheld, lock_version, record},
-    inspections::{BATCH, InspectionRow, Origin, Stored, refuse_duplicates, store},
+    inspections::{InspectionRow, Origin, Stored, batches, refuse_repeats, store},
     sheet::{Reading, Sheet},
 };
 
@@ -22,11 +22,11 @@ pub(super) async fn import(
     source: &Source<'_>,
     reading: &Reading,
 ) -> Result<(Outcome, Notes), ImportError> {
-    let (rows, mut read, notes) = read(source, reading).await?;
+    let (rows, mut read, mut notes) = read(source, reading).await?;
     let rehearse = request.dry_run || request.strict;
     let mut sums =
         if rehearse { store_all(client, request, source, &rows, Then::Undo).await? } else { Stored::default() };
-    let strict = request.strict && read.refusals.count() + sums.stale.count() > 0;
+    let strict = request.strict && read.refusals.count() + sums.not_taken.count() > 0;
     let empty = rows.is_empty() && !(request.allow_empty && read.refusals.count() == 0);
     let withheld = match () {
         () if strict => Some(Withheld::Strict),
@@ -37,7 +37,9 @@ pub(super) async fn import(
     if withheld.is_none() {
         sums = store_all(client, request, source, &rows, Then::Keep).await?;
     }
-    read.refusals.merge(sums.stale);
+    // Under --strict nothing was kept that could be decided.
+    notes.conflicts = if withheld == Some(Withheld::Strict) { 0 } else { sums.conflicts };
+    read.refusals.merge(sums.not_taken);
     let transaction = client.transaction().await?;
     let dataset = request.dataset.to_string();
     let (previous_version, version) = lock_version(&transaction, &dataset).await?;
@@ -71,7 +73,7 @@ async fn read(source: &Source<'_>, reading: &Reading) -> Result<(Rows, ReadSumma
             taken.push((number, row));
             true
         })?;
-        let taken = refuse_duplicates(taken, &mut read.refusals);
+        let taken = refuse_repeats(taken, &mut read.refusals);
         read.balance(taken.len() as u64)?;
         Ok((taken, read, sheet))
     })
@@ -95,18 +97,14 @@ async fn store_all(
     let origin = Origin { imported_by: request.imported_by, sha256: source.inspected.sha256 };
     let mut progress = Progress::new(&request.dataset.to_string(), "rows", rows.len() as u64);
     let mut sums = Stored::default();
-    for batch in rows.chunks(BATCH) {
+    for batch in batches(rows) {
         let transaction = client.transaction().await?;
         let stored = store(&transaction, origin, batch).await?;
         match then {
             Then::Keep => transaction.commit().await?,
             Then::Undo => transaction.rollback().await?,
         }
-        sums.added += stored.added;
-        sums.corrected += stored.corrected;
-        sums.repeated += stored.repeated;
-        sums.tasks += stored.tasks;
-        sums.stale.merge(stored.stale);
+        sums.add(stored);
         progress.advance(batch.len() as u64);
     }
     progress.finish();

@@ -54,6 +54,17 @@ pub fn text(file: Option<&Path>, outcome: &Outcome, notes: &Notes) -> String {
              {contradictory}"
         ),
     );
+    if notes.conflicts > 0 {
+        let (count, file) = (notes.conflicts, hex::encode(notes.sha256.get(..6).unwrap_or_default()));
+        line(
+            &mut out,
+            format_args!(
+                "{count} of the refused rows contradict a report with the same number and wait for a person: `dieselwatch \
+                 inspections conflicts --file {file}` shows both reports of each, `dieselwatch inspections resolve` decides; \
+                 until then the first report holds and neither vehicle is convicted for want of the other"
+            ),
+        );
+    }
     if !by_column.is_empty() {
         let counts = by_column.iter().map(|(column, count)| format!("{column} {count}")).collect::<Vec<_>>();
         line(&mut out, format_args!("changed in: {}", counts.join(", ")));

@@ -16,7 +16,7 @@ use crate::{
     mapping::{Mapping, Target},
     reading::PlateKey,
     vehicle::{
-        import::{ImportError, accounts::ReadSummary, offline},
+        import::{ImportError, accounts::ReadSummary, inspections::InspectionRow, offline},
         knowledge::Knowledge,
         lists::ListsBuilder,
     },
@@ -29,7 +29,7 @@ pub(super) struct Files {
     pub known: Knowledge,
     pub mapping: Option<Mapping>,
     pub rechecks: HashMap<PlateKey, Vec<Passed>>,
-    /// A row of register or lists was refused.
+    /// A row of register or lists was refused, or two inspection reports contradict each other.
     pub refused: bool,
 }
 
@@ -64,11 +64,18 @@ impl Files {
         }
         let mut rechecks: HashMap<PlateKey, Vec<Passed>> = HashMap::new();
         if let Some(path) = &args.inspections {
-            let (rows, read) = named(path, offline::inspections(path))?;
+            let (reports, read) = named(path, offline::inspections(path))?;
             whole(path, &read)?;
-            let resets: Vec<InspectionKind> = book.limits.episode().reset_kinds().collect();
-            for row in rows.iter().filter(|row| row.passed && resets.contains(&row.kind)) {
+            told(path, &read);
+            // Nobody is accused for want of a report that nobody decided about, and the answer is not complete either.
+            refused |= read.contradictions.count() > 0;
+            let kinds: Vec<InspectionKind> = book.limits.episode().reset_kinds().collect();
+            let resets = |row: &InspectionRow| row.passed && kinds.contains(&row.kind);
+            for row in reports.hold.iter().filter(|row| resets(row)) {
                 rechecks.entry(row.key).or_default().push(Passed::of(row));
+            }
+            for (key, row) in reports.undecided.iter().filter(|(_, row)| resets(row)) {
+                rechecks.entry(*key).or_default().push(Passed::undecided(row));
             }
         }
         let mapping = args.mapping.as_deref().map(|name| Mapping::load(name, Target::Passage));

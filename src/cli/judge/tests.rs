@@ -243,6 +243,42 @@ fn a_recheck_passed_between_two_tests_ends_the_series() {
     assert!(!convicted(&rechecks, &mut output));
 }
 
+/// A number that comes twice in a file, for two vehicles: whoever was rechecked, neither is convicted.
+#[test]
+fn rechecks_that_contradict_each_other_convict_neither_vehicle() {
+    let file = |rows: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rechecks.csv");
+        let columns = "plate,plate_color,station_id,inspected_at,kind,result,report_no";
+        std::fs::write(&path, format!("{columns}\n{rows}")).expect("written");
+        let words = ["judge", "--inspections", path.to_str().expect("a name")];
+        let command = <Command as clap::Parser>::try_parse_from(words).expect("legal");
+        files::Files::load(&command.args, &book()).expect("read")
+    };
+    let series = |plate: &str| SERIES.replace("鲁C12345", plate);
+    let convicted = |files: &files::Files, plate: &str| {
+        let mut output = Vec::new();
+        all(series(plate).as_bytes(), &mut output, ONE, |_, _| matched(truck(), &[]), None, &files.rechecks);
+        String::from_utf8_lossy(&output).contains("HJ845.consecutive")
+    };
+    let day = SERIES
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|line| line["record_id"] == "r-1")
+        .and_then(|line| Timestamp::parse_rfc3339(line["passed_at"].as_str()?))
+        .expect("a time")
+        .plus_seconds(86_400);
+    let row = |plate: &str, kind: &str| format!("{plate},yellow,im-1,{day},{kind},pass,7\n");
+    let vehicles = ["鲁C12345", "鲁C12346"];
+    let one = file(&row(vehicles[0], "recheck"));
+    assert_eq!((one.refused, vehicles.map(|plate| convicted(&one, plate))), (false, [false, true]));
+    let both = file(&[row(vehicles[0], "recheck"), row(vehicles[1], "recheck")].concat());
+    assert_eq!((both.refused, vehicles.map(|plate| convicted(&both, plate))), (true, [false, false]));
+    // Whichever stands first, and where only one of the two would end a series.
+    let kinds = file(&[row(vehicles[0], "annual"), row(vehicles[1], "recheck")].concat());
+    assert_eq!(vehicles.map(|plate| convicted(&kinds, plate)), [false, false]);
+}
+
 #[test]
 fn foreign_lines_are_read_through_their_mapping() {
     let mapping = Mapping::load("rs-consumer", Target::Passage).expect("built in");

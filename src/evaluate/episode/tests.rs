@@ -114,7 +114,7 @@ fn pollutants_are_apart() {
 }
 
 fn recheck<'a>(report_no: &'a str, at_time: &str) -> Recheck<'a> {
-    Recheck { at: at(at_time), station: "i-1", report_no, whole_day: false }
+    Recheck { at: at(at_time), station: "i-1", report_no, whole_day: false, undecided: false }
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_recheck_at_the_moment_of_a_test_is_behind_it() {
 /// A report that names the day alone, of that day in China.
 fn day_recheck<'a>(report_no: &'a str, day: &str) -> Recheck<'a> {
     let end = at(&format!("{day}T23:59:59.999999+08:00"));
-    Recheck { at: end, station: "i-1", report_no, whole_day: true }
+    Recheck { at: end, station: "i-1", report_no, whole_day: true, undecided: false }
 }
 
 #[test]
@@ -371,7 +371,8 @@ fn rechecks() -> impl Strategy<Value = Vec<Recheck<'static>>> {
         let one = |((days, seconds, whole_day), report_no): ((i64, i64, bool), &'static str)| {
             let moment = start.plus_seconds(days * 86_400 + seconds);
             let end = Timestamp::from_micros(moment.start_of_china_day().plus_seconds(86_400).micros() - 1);
-            Recheck { at: if whole_day { end } else { moment }, station: "i-1", report_no, whole_day }
+            let at = if whole_day { end } else { moment };
+            Recheck { at, station: "i-1", report_no, whole_day, undecided: false }
         };
         seeds.into_iter().zip(["r-1", "r-2", "r-3"]).map(one).collect()
     })

@@ -1,16 +1,29 @@
 //! Reports of inspection stations: a journal that grows, not a dataset that is replaced.
 //!
-//! A report is known by its number at its station. The same report again changes nothing; with other content it is a
-//! correction, kept as the next revision of the report. What a correction replaced and somebody sends again is refused
-//! by name, because taking it would undo the correction, and an old file left in a folder must not do that.
+//! A report is known by its number at its station. The same report again changes nothing; with another result or time it is
+//! a correction, kept as the next revision of the report. What a correction replaced and somebody sends again is refused
+//! by name, because taking it would undo the correction, and an old file left in a folder must not do that. A number that
+//! comes again for another vehicle, of another kind, in another year or at another station moves nothing by itself: it is a
+//! conflict that a person decides; see [`journal`] for the rule and [`decide`] for the decision.
 //!
-//! **Follow-up.** The transaction that stores a report leaves an evaluation task for its vehicle, and for the one that a
-//! correction takes it from. A report can only end series and never begins one, so it is an innocent fact in the sense of
+//! **While a conflict is open** the report that came first holds, and both reports count as rechecks of both vehicles where
+//! they say that one was passed: whatever could be read in two ways accuses nobody. So a series that either report would
+//! interrupt is not made (one that was made is withdrawn) and comes, with its event, when the decision does not stand in
+//! its way. Why it is not made with a note that it waits: a finding in a list is half an accusation, and the one that has
+//! to be looked at is the conflict, not the driver.
+//!
+//! **Follow-up.** The transaction that stores a report or a conflict, or decides one, leaves an evaluation task for each
+//! vehicle it concerns. A report can only end series and never begins one, so it is an innocent fact in the sense of
 //! `evaluate::tasks`: it needs a task only where the vehicle is of interest, asked after the report was written.
 
-use std::collections::HashMap;
+pub mod decide;
+pub mod journal;
+mod number;
+mod store;
 
-use tokio_postgres::Transaction;
+use std::collections::{HashMap, HashSet};
+
+pub use store::{Origin, Stored, store};
 
 use super::{
     Refusals,
@@ -24,9 +37,6 @@ use crate::{
 
 /// Rows stored in one transaction: some tens of milliseconds, because evaluation waits for transactions under way.
 pub const BATCH: usize = 2_000;
-
-/// Serialises imports of reports, so that two corrections of one report get two revisions.
-const LOCK: i64 = 0x6477_696e_7370;
 
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +77,12 @@ impl InspectionRow {
         })?
         .ok_or("result: is empty")?;
         let report_no = fields::text(cells, "report_no")?.ok_or("report_no: is empty")?;
+        number::check(&report_no)?;
         Ok(Self { station: station(cells)?, report_no, key, inspected_at, whole_day, kind, passed })
     }
 
     /// Tells a repeat from a correction.
-    fn content_hash(&self) -> i64 {
+    pub fn content_hash(&self) -> i64 {
         let Self { key, inspected_at, whole_day, kind, passed, .. } = self;
         let content = format!("{}/{}/{whole_day}/{}/{passed}", key.as_i64(), inspected_at.micros(), kind.name());
         xxhash_rust::xxh3::xxh3_64(content.as_bytes()) as i64
@@ -95,191 +106,85 @@ fn moment(cells: &Cells) -> Result<(Timestamp, bool), String> {
     Ok(if start == end { (start, false) } else { (Timestamp::from_micros(end.micros() - 1), true) })
 }
 
-/// Who imports, and the file.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
-    pub imported_by: &'a str,
-    pub sha256: [u8; 32],
-}
-
-/// What became of the rows of one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    pub added: i64,
-    pub corrected: i64,
-    pub repeated: i64,
-    /// Rows that repeat what a correction replaced.
-    pub stale: Refusals,
-    pub tasks: u64,
-}
-
-/// Stores reports that are not there yet, with the tasks they lead to. No two rows may have one key.
-pub async fn store(
-    transaction: &Transaction<'_>,
-    origin: Origin<'_>,
-    rows: &[(u64, InspectionRow)],
-) -> Result<Stored, tokio_postgres::Error> {
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-    let known = known(transaction, rows).await?;
-    let mut stored = Stored::default();
-    let mut new: Vec<(&InspectionRow, i32)> = Vec::new();
-    let mut touched: Vec<(i64, Timestamp)> = Vec::new();
-    for (number, row) in rows {
-        let hash = row.content_hash();
-        let revisions = known.get(&(&*row.station, &*row.report_no)).map(Vec::as_slice).unwrap_or_default();
-        match revisions.last() {
-            Some(last) if last.content_hash == hash => {
-                stored.repeated += 1;
-                continue;
-            }
-            Some(_) if revisions.iter().any(|revision| revision.content_hash == hash) => {
-                stored.stale.push(*number, "repeats what a later correction of this report replaced");
-                continue;
-            }
-            Some(last) => {
-                stored.corrected += 1;
-                touched.push((last.plate_key, last.inspected_at));
-                new.push((row, last.revision + 1));
-            }
-            None => {
-                stored.added += 1;
-                new.push((row, 1));
-            }
-        }
-        touched.push((row.key.as_i64(), row.inspected_at));
-    }
-    if !new.is_empty() {
-        insert(transaction, origin, &new).await?;
-        stored.tasks = leave_tasks(transaction, &touched).await?;
-    }
-    Ok(stored)
-}
-
-/// A revision that is stored already.
-struct Revision {
-    revision: i32,
-    content_hash: i64,
-    plate_key: i64,
-    inspected_at: Timestamp,
-}
-
-/// Every revision of the rows' reports, oldest first.
-async fn known<'r>(
-    transaction: &Transaction<'_>,
-    rows: &'r [(u64, InspectionRow)],
-) -> Result<HashMap<(&'r str, &'r str), Vec<Revision>>, tokio_postgres::Error> {
-    let station: Vec<&str> = rows.iter().map(|(_, row)| &*row.station).collect();
-    let report: Vec<&str> = rows.iter().map(|(_, row)| &*row.report_no).collect();
-    let found = transaction
-        .query(
-            "SELECT u.place, i.revision, i.content_hash, i.plate_key, i.inspected_at \
-             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (station, report_no, place) \
-             JOIN inspection i USING (station, report_no) ORDER BY u.place, i.revision",
-            &[&station, &report],
-        )
-        .await?;
-    let mut known: HashMap<_, Vec<Revision>> = HashMap::new();
-    for row in &found {
-        let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
-        let Some((_, of)) = place.and_then(|place| rows.get(place)) else { continue };
-        known.entry((&*of.station, &*of.report_no)).or_default().push(Revision {
-            revision: row.get(1),
-            content_hash: row.get(2),
-            plate_key: row.get(3),
-            inspected_at: row.get(4),
-        });
-    }
-    Ok(known)
-}
-
-async fn insert(
-    transaction: &Transaction<'_>,
-    origin: Origin<'_>,
-    new: &[(&InspectionRow, i32)],
-) -> Result<(), tokio_postgres::Error> {
-    let station: Vec<&str> = new.iter().map(|(row, _)| &*row.station).collect();
-    let report: Vec<&str> = new.iter().map(|(row, _)| &*row.report_no).collect();
-    let revision: Vec<i32> = new.iter().map(|(_, revision)| *revision).collect();
-    let key: Vec<i64> = new.iter().map(|(row, _)| row.key.as_i64()).collect();
-    let at: Vec<Timestamp> = new.iter().map(|(row, _)| row.inspected_at).collect();
-    let whole_day: Vec<bool> = new.iter().map(|(row, _)| row.whole_day).collect();
-    let kind: Vec<&str> = new.iter().map(|(row, _)| row.kind.name()).collect();
-    let passed: Vec<bool> = new.iter().map(|(row, _)| row.passed).collect();
-    let hash: Vec<i64> = new.iter().map(|(row, _)| row.content_hash()).collect();
-    transaction
-        .execute(
-            "INSERT INTO inspection (station, report_no, revision, plate_key, inspected_at, whole_day, kind, passed, \
-               content_hash, imported_by, file_sha256) \
-             SELECT u.*, $10, $11 FROM unnest($1::text[], $2::text[], $3::int4[], $4::int8[], $5::timestamptz[], \
-             $6::bool[], $7::text[], $8::bool[], $9::int8[]) AS u",
-            &[
-                &station,
-                &report,
-                &revision,
-                &key,
-                &at,
-                &whole_day,
-                &kind,
-                &passed,
-                &hash,
-                &origin.imported_by,
-                &origin.sha256.as_slice(),
-            ],
-        )
-        .await?;
-    Ok(())
-}
-
-async fn leave_tasks(
-    transaction: &Transaction<'_>,
-    touched: &[(i64, Timestamp)],
-) -> Result<u64, tokio_postgres::Error> {
-    let (keys, at): (Vec<i64>, Vec<Timestamp>) = touched.iter().copied().unzip();
-    transaction
-        .execute(
-            "INSERT INTO evaluation_task (kind, subject, from_at, to_at) \
-             SELECT 1, k, min(at), max(at) FROM unnest($1::int8[], $2::timestamptz[]) AS u (k, at) \
-             JOIN evaluation_interest e ON e.kind = 1 AND e.subject = k GROUP BY k",
-            &[&keys, &at],
-        )
-        .await
-}
-
-/// The first row of a report in the file, and whether a later one contradicts it.
-struct First {
-    number: u64,
-    content_hash: i64,
-    contradicted: bool,
-}
-
-/// Takes out rows that another row of the file repeats or contradicts; of repeats the first stays.
-pub fn refuse_duplicates(rows: Vec<(u64, InspectionRow)>, refusals: &mut Refusals) -> Vec<(u64, InspectionRow)> {
+/// Takes out rows that repeat another row of the file; of repeats the first stays. Rows of one report that say different
+/// things are all kept, next to each other, because each of them may be the right one.
+pub fn refuse_repeats(rows: Vec<(u64, InspectionRow)>, refusals: &mut Refusals) -> Vec<(u64, InspectionRow)> {
     let key = |row: &InspectionRow| (row.station.clone(), row.report_no.clone());
-    let mut firsts: HashMap<_, First> = HashMap::with_capacity(rows.len());
-    for (number, row) in &rows {
-        let content_hash = row.content_hash();
-        firsts
-            .entry(key(row))
-            .and_modify(|first| first.contradicted |= first.content_hash != content_hash)
-            .or_insert(First { number: *number, content_hash, contradicted: false });
-    }
+    let mut firsts: HashMap<_, Vec<(u64, i64)>> = HashMap::with_capacity(rows.len());
     let mut found = Refusals::default();
-    let mut taken = Vec::with_capacity(firsts.len());
-    let words = InspectionRow::KEY_WORDS;
+    let mut taken = Vec::with_capacity(rows.len());
     for (number, row) in rows {
-        let Some(first) = firsts.get(&key(&row)) else { continue };
-        let is_first = first.number == number;
-        if first.contradicted {
-            let other = if is_first { "a later row".to_owned() } else { format!("row {}", first.number) };
-            found.push(number, format!("same {words} as {other} with other content: neither is taken"));
-        } else if is_first {
-            taken.push((number, row));
-        } else {
-            found.push(number, format!("repeats row {}", first.number));
+        let content_hash = row.content_hash();
+        let versions = firsts.entry(key(&row)).or_default();
+        match versions.iter().find(|(_, known)| *known == content_hash) {
+            Some((first, _)) => found.push(number, format!("repeats row {first}")),
+            None => {
+                versions.push((number, content_hash));
+                taken.push((number, row));
+            }
         }
     }
     refusals.merge(found);
+    // Stable, so that rows of one report stay in the order of the file, behind the place of the first.
+    taken.sort_by_key(|(number, row)| {
+        firsts.get(&key(row)).and_then(|all| all.first()).map_or(*number, |first| first.0)
+    });
     taken
+}
+
+/// The rows of which another row has the same station and number; no content comes twice.
+fn disputed(rows: &[(u64, InspectionRow)]) -> HashSet<u64> {
+    let mut by_number: HashMap<(&str, &str), Vec<u64>> = HashMap::with_capacity(rows.len());
+    for (number, row) in rows {
+        by_number.entry((&row.station, &row.report_no)).or_default().push(*number);
+    }
+    by_number.into_values().filter(|numbers| numbers.len() > 1).flatten().collect()
+}
+
+/// Parts of about [`BATCH`] rows; rows of one report are in one part.
+pub fn batches(rows: &[(u64, InspectionRow)]) -> impl Iterator<Item = &[(u64, InspectionRow)]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let same = |place: usize| match (rest.get(place - 1), rest.get(place)) {
+            (Some((_, a)), Some((_, b))) => (&a.station, &a.report_no) == (&b.station, &b.report_no),
+            _ => false,
+        };
+        let mut end = rest.len().min(BATCH);
+        while end > 0 && same(end) {
+            end += 1;
+        }
+        let (batch, behind) = rest.split_at_checked(end)?;
+        rest = behind;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// The reports of a file without a database.
+#[derive(Debug, Default)]
+pub struct Reports {
+    pub hold: Vec<InspectionRow>,
+    /// What may be true of a vehicle as long as nobody decided.
+    pub undecided: Vec<(PlateKey, InspectionRow)>,
+}
+
+impl Reports {
+    /// What the rows come to, as an import into an empty database would have it; `conflicts` names those that wait.
+    pub fn of(rows: Vec<(u64, InspectionRow)>, conflicts: &mut Refusals) -> Self {
+        let disputed = disputed(&rows);
+        let mut known = journal::Journal::default();
+        let mut reports = Self::default();
+        for (number, row) in rows {
+            match known.take(&row, disputed.contains(&number)) {
+                journal::Step::Contradicts(first, what) => {
+                    let both = journal::undecided(&first.row, &row);
+                    reports.undecided.extend(both.map(|(key, row)| (key, row.clone())));
+                    conflicts.push(number, store::contradicts(&what));
+                }
+                _ => reports.hold.push(row),
+            }
+        }
+        reports
+    }
 }
 
 #[cfg(test)]
@@ -305,7 +210,7 @@ mod tests {
             true
         };
         sheet.read(InspectionRow::parse, &mut read, keep).expect("rows");
-        let taken = refuse_duplicates(taken, &mut read.refusals);
+        let taken = refuse_repeats(taken, &mut read.refusals);
         (taken, read.refusals)
     }
 
@@ -341,11 +246,37 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_contradict_each_other_are_none_taken() {
+    fn repeats_are_refused_and_what_contradicts_is_kept_side_by_side() {
         let row = |result: &str, report: &str| format!("鲁C12345,yellow,i-1,2026-03-05,recheck,{result},{report}\n");
-        let text = [HEADER.into(), row("pass", "A1"), row("fail", "A1"), row("pass", "A2"), row("pass", "A2")].concat();
-        let (taken, refusals) = rows(&text);
-        assert_eq!(taken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [4]);
-        assert_eq!(refusals.rows().iter().map(|refused| refused.row).collect::<Vec<_>>(), [2, 3, 5]);
+        let text = [("pass", "A1"), ("pass", "A2"), ("fail", "A1"), ("pass", "A2")].map(|(a, b)| row(a, b)).concat();
+        let (taken, refusals) = rows(&[HEADER.to_owned(), text].concat());
+        assert_eq!(taken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 4, 3]);
+        assert_eq!(refusals.rows().iter().map(|refused| refused.row).collect::<Vec<_>>(), [5]);
+        let mut conflicts = Refusals::default();
+        let reports = Reports::of(taken, &mut conflicts);
+        assert_eq!((reports.hold.len(), reports.undecided.len(), conflicts.count()), (2, 1, 1));
+        assert!(conflicts.rows()[0].row == 4 && conflicts.rows()[0].reason.contains("in this file"));
+    }
+
+    #[test]
+    fn one_report_is_never_split_between_batches() {
+        let (taken, _) = rows(&format!("{HEADER}鲁C12345,yellow,i-1,2026-03-05,recheck,pass,A1\n"));
+        let row =
+            |number: u64, report: &str| (number, InspectionRow { report_no: report.into(), ..taken[0].1.clone() });
+        let mut all: Vec<_> = (0..BATCH as u64 - 1).map(|number| row(number, &format!("B{number}"))).collect();
+        all.extend((0..3).map(|number| row(9_000 + number, "C")));
+        all.push(row(9_999, "D"));
+        assert_eq!(batches(&all).map(<[_]>::len).collect::<Vec<_>>(), [BATCH + 2, 1]);
+        assert_eq!(batches(&[]).count(), 0);
+    }
+
+    #[test]
+    fn a_number_that_identifies_no_report_refuses_its_row() {
+        let (taken, refusals) = rows(&format!(
+            "{HEADER}鲁C66601,yellow,I7,2026-06-10 10:00:00,recheck,pass,3.70306E+18\n\
+             鲁C66602,yellow,I7,2026-06-11 10:00:00,recheck,pass,无\n"
+        ));
+        assert!(taken.is_empty());
+        assert!(refusals.rows().iter().all(|refused| refused.reason.starts_with("report_no: ")), "{refusals:?}");
     }
 }

@@ -10,7 +10,7 @@ use super::{
     ImportError, Refusals,
     accounts::ReadSummary,
     encoding::{Inspected, inspect},
-    inspections::{InspectionRow, refuse_duplicates},
+    inspections::{InspectionRow, Reports, refuse_repeats},
     rows::{
         CONTRADICTS_ITSELF, DeviceRow, Exclusive, ListRow, Row, StationRow, Stored, VehicleRow, ZoneRow, contradicts,
         shares,
@@ -73,17 +73,18 @@ pub fn devices(path: &Path) -> Result<(Devices, ReadSummary), ImportError> {
     Ok((Devices::new(VERSION, devices), summary))
 }
 
-/// Reports in file order; no two have one key.
-pub fn inspections(path: &Path) -> Result<(Vec<InspectionRow>, ReadSummary), ImportError> {
+/// Reports as an import into an empty database would have them; those that wait for a decision are named as contradictory.
+pub fn inspections(path: &Path) -> Result<(Reports, ReadSummary), ImportError> {
     let mut sheet = open(path, InspectionRow::HEADER, InspectionRow::parse)?;
     let (mut taken, mut read) = (Vec::new(), ReadSummary::default());
     sheet.read(InspectionRow::parse, &mut read, |number, row| {
         taken.push((number, row));
         true
     })?;
-    let taken = refuse_duplicates(taken, &mut read.refusals);
+    let taken = refuse_repeats(taken, &mut read.refusals);
     read.balance(taken.len() as u64)?;
-    Ok((taken.into_iter().map(|(_, row)| row).collect(), read))
+    let reports = Reports::of(taken, &mut read.contradictions);
+    Ok((reports, read))
 }
 
 /// Opens a file in the encoding that its rows tell.

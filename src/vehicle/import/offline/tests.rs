@@ -92,7 +92,8 @@ fn zones_of(name: &str, datum: Datum) -> Result<(usize, Vec<String>), String> {
 fn a_zone_file_that_contradicts_itself_is_refused_with_the_place() {
     let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Wgs84).expect("a collection");
     assert_eq!(zones, 0);
-    let why = "geometry: its member `crs` is GCJ-02, which is not wgs84; convert the file, or correct the one that is wrong";
+    let why =
+        "geometry: its member `crs` is GCJ-02, which is not wgs84; convert the file, or correct the one that is wrong";
     assert_eq!(refused, [why]);
     let (zones, refused) = zones_of("crs-in-geometry.geojson", Datum::Gcj02).expect("a collection");
     assert_eq!((zones, refused.len()), (1, 0), "the operator says the same");
