@@ -31,7 +31,7 @@ pub struct PassageObject {
     pub passed_at: String,
     /// Plate as read, in a form of GA 36; `null` when unread. `O` and `I`, which no plate has, are taken for 0 and 1 where that
     /// gives a plate; whatever is found then waits for a person. Another text is put aside as `plate_impossible`.
-    #[schemars(extend("type" = ["string", "null"]))]
+    #[schemars(extend("type" = ["string", "null"]), regex(pattern = r"^[^\u0000]*$"))]
     pub plate: String,
     pub plate_color: PlateColorName,
     #[schemars(range(min = 0, max = 99))]
