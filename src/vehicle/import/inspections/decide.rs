@@ -130,8 +130,8 @@ pub async fn list(
                AND i.report_no = c.report_no AND i.edition = c.edition \
                AND (d.conflict IS NULL OR i.revision = d.first_revision) ORDER BY i.revision DESC LIMIT 1) AS f \
              WHERE c.id > $1 AND ($2::int8 IS NULL OR c.id = $2) AND ($3::bytea IS NULL OR c.file_sha256 = $3) \
-               AND (NOT $4 OR c.differs @> ARRAY['vehicle', 'year']) \
-               AND (CASE WHEN d.conflict IS NULL THEN $5 ELSE $6 END) \
+               AND (NOT $4::bool OR c.differs @> ARRAY['vehicle', 'year']) \
+               AND (CASE WHEN d.conflict IS NULL THEN $5::bool ELSE $6::bool END) \
              ORDER BY c.id LIMIT $7",
             &[&after, &filter.conflict, &filter.file, &filter.restarted, &open, &decided, &limit],
         )
@@ -188,7 +188,7 @@ pub async fn of_file(
             "SELECT c.id, EXISTS (SELECT FROM inspection_conflict o WHERE (o.first_station, o.report_no, o.edition) \
                  = (c.first_station, c.report_no, c.edition) AND o.id <> c.id \
                  AND NOT EXISTS (SELECT FROM inspection_decision d WHERE d.conflict = o.id)) \
-             FROM inspection_conflict c WHERE c.file_sha256 = $1 AND (NOT $2 OR c.differs @> ARRAY['vehicle', 'year']) \
+             FROM inspection_conflict c WHERE c.file_sha256 = $1 AND (NOT $2::bool OR c.differs @> ARRAY['vehicle', 'year']) \
                AND NOT EXISTS (SELECT FROM inspection_decision d WHERE d.conflict = c.id) ORDER BY c.id",
             &[&sha256, &restarted],
         )
