@@ -95,7 +95,7 @@ mod tests {
         assert!(file.fmi.iter().all(|entry| !entry.text.is_empty() && !entry.source.is_empty()));
         assert!(file.fmi.iter().all(|entry| entry.confidence != Confidence::Sourced), "no list of them is public");
         let sizes = (file.iso.len(), file.spn.len(), file.fmi.len());
-        assert_eq!(sizes, (WORDS.iso.len(), WORDS.spn.len(), WORDS.fmi.len()), "no code stands there twice");
+        assert_eq!(sizes, (WORDS.iso.len(), WORDS.spn.len(), WORDS.fmi.len()), "each code has one entry");
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Check<'_> {
                 continue;
             }
             if found.iter().any(|rule| *rule.list == *entry.name) {
-                self.report(line, format!("list {:?} stands there twice", entry.name));
+                self.report(line, format!("list {:?} has an entry further up already: keep one of them", entry.name));
                 continue;
             }
             if entry.intercept && entry.effect == ListEffect::Review {

@@ -5,7 +5,7 @@
 //! are read, as a sample, and the one in which more rows are right is meant; the others of its rows are refused as any wrong
 //! row is. Where no row tells (stations without a name, say), the bytes lead; where these lead nowhere, nobody guesses.
 //!
-//! The cost: the first [`SAMPLE`] rows are read twice more, some tenths of a second; all rows where none of these tells.
+//! The cost: the first rows (`SAMPLE`) are read twice more, some tenths of a second; all rows where none of these tells.
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //! one by one. With a mapping the names are foreign ones and every cell is put into our form before anybody looks at it.
 //!
 //! Every row is counted: taken, refused with a reason, or blank. What a cell may not be is the same for every form of file
-//! ([`cell`]); cells of columns that nobody reads refuse nothing.
+//! (module `cell`); cells of columns that nobody reads refuse nothing.
 
 mod cell;
 mod header;
