@@ -115,7 +115,7 @@ fn lists_are_named_once_and_review_stops_nobody() {
     let entry = "[[list]]\nname = \"high_emission\"\nrule = \"r\"\neffect = \"violation\"\nintercept = true\nsource = \"t\"\n\
                  [[list]]\nname = \"y\"\nrule = \"r\"\neffect = \"review\"\nintercept = true\nsource = \"t\"";
     let found = problems(&with(entry).0);
-    assert!(found.iter().any(|(_, problem)| problem.contains("twice")), "{found:?}");
+    assert!(found.iter().any(|(_, problem)| problem.contains("further up already")), "{found:?}");
     assert!(found.iter().any(|(_, problem)| problem.contains("cannot ask")), "{found:?}");
 }
 
