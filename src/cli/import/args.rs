@@ -95,10 +95,10 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum What {
-    /// The vehicle register, CSV
+    /// The vehicle register, CSV or XLSX
     #[command(after_help = "Example:\n  dieselwatch import vehicles vehicles.csv --dry-run")]
     Vehicles { file: PathBuf },
-    /// A list of vehicles, CSV
+    /// A list of vehicles, CSV or XLSX
     #[command(after_help = "Example:\n  dieselwatch import list retire_n3 retire_n3.csv")]
     List {
         /// Such as retire_n3: lower-case letters, digits, underscores
@@ -115,13 +115,13 @@ pub enum What {
         #[arg(long, value_enum, default_value_t)]
         datum: Datum,
     },
-    /// Roadside stations, CSV
+    /// Roadside stations, CSV or XLSX
     #[command(after_help = "Example:\n  dieselwatch import stations stations.csv")]
     Stations { file: PathBuf },
-    /// Terminals and machine trackers, CSV
+    /// Terminals and machine trackers, CSV or XLSX
     #[command(after_help = "Example:\n  dieselwatch import devices devices.csv --strict")]
     Devices { file: PathBuf },
-    /// Reports of inspection stations, CSV
+    /// Reports of inspection stations, CSV or XLSX
     #[command(after_help = "Example:\n  dieselwatch import inspections inspections.csv --dry-run")]
     Inspections { file: PathBuf },
     /// Bring back the content of an earlier version, as a new one

@@ -71,12 +71,16 @@ pub fn text(file: Option<&Path>, outcome: &Outcome, notes: &Notes) -> String {
     }
     if outcome.removes_much {
         let before = outcome.before();
+        let share = *removed as f64 * 100.0 / before as f64;
+        let (go, answer) = match outcome.withheld {
+            None => ("went", "--yes accepted it"),
+            Some(_) => ("would go", "is this the whole list? --yes accepts it"),
+        };
         line(
             &mut out,
             format_args!(
-                "{removed} of the {before} entries in force would go ({:.1} %), more than import.max_removed_share allows \
-                 without being asked for; is this the whole list? --yes accepts it",
-                *removed as f64 * 100.0 / before as f64
+                "{removed} of the {before} entries in force {go} ({share:.1} %), more than import.max_removed_share allows \
+                 without being asked for; {answer}"
             ),
         );
     }
