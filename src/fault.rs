@@ -32,14 +32,18 @@ pub enum Reason {
     PlateImpossible,
     UnknownStation,
     UnknownDevice,
+    /// A good frame in which there is nothing to read: a time sync, an answer to an activation, a command of the vendor's own.
+    NoReading,
     // store
     RefusedByStore,
     /// Same natural key as a stored reading, other content: kept beside it.
     Conflict,
+    /// The same reading as a stored one in other bytes, which stand nowhere else.
+    Respelled,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 26] = [
         Reason::TopicUnknown,
         Reason::TooLarge,
         Reason::NotJson,
@@ -62,8 +66,10 @@ impl Reason {
         Reason::PlateImpossible,
         Reason::UnknownStation,
         Reason::UnknownDevice,
+        Reason::NoReading,
         Reason::RefusedByStore,
         Reason::Conflict,
+        Reason::Respelled,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -90,8 +96,10 @@ impl Reason {
             Reason::PlateImpossible => "plate_impossible",
             Reason::UnknownStation => "unknown_station",
             Reason::UnknownDevice => "unknown_device",
+            Reason::NoReading => "no_reading",
             Reason::RefusedByStore => "refused_by_store",
             Reason::Conflict => "conflict",
+            Reason::Respelled => "respelled",
         }
     }
 

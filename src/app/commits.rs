@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
+    fault::Reason,
     pipeline::writer::Progress,
     reading::Timestamp,
     telemetry::{Books, Meters},
@@ -116,7 +117,8 @@ fn count(books: &Books, meters: &Meters, progress: &Progress<'_>) {
     }
     for (index, reason) in &committed.refused {
         if let Some(source) = books.source(*index)
-            && *reason != crate::fault::Reason::Conflict
+            // Counted as conflicts and duplicates.
+            && !matches!(reason, Reason::Conflict | Reason::Respelled)
         {
             source.quarantined(*reason).add(1);
         }

@@ -218,10 +218,15 @@ async fn replay(
             given => given?,
         }
     }
-    // A reading that is refused again is the letter that is there already; nothing is written for it.
-    if let Some(again) = batch.dead_letters.first() {
+    // A reading that is refused again is the letter that is there already; nothing is written for it. A frame with nothing to
+    // read in it will never be anything else.
+    if let Some(again) = batch.dead_letters.iter().find(|letter| letter.reason != Reason::NoReading) {
         return Ok(Err(again.reason));
     }
+    if batch.readings() == batch.dead_letters.len() {
+        return Ok(Ok("no reading"));
+    }
+    batch.dead_letters.clear();
     let committed = match committer.commit(&batch).await {
         Ok(committed) => committed,
         Err(error) if class_of(&error) == Class::Poison => return Ok(Err(Reason::RefusedByStore)),

@@ -139,6 +139,7 @@ fn too_long(line: &[u8]) -> FrameError {
         at: MAX_LINE_BYTES,
         detail: format!("the line is longer than {MAX_LINE_BYTES} bytes; its first {SHOWN_BYTES} are shown"),
         raw: line.get(..SHOWN_BYTES).unwrap_or(line).to_vec(),
+        wrapper: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a frame was refused.
 
+use std::ops::Range;
+
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::fault::Reason;
@@ -66,6 +68,8 @@ pub struct FrameError {
     pub detail: String,
     /// The refused bytes as received: the frame, or the run of bytes in which no frame was found, or the text.
     pub raw: Vec<u8>,
+    /// As in [`super::Frame::wrapper`].
+    pub wrapper: Option<Range<usize>>,
 }
 
 impl FrameError {
@@ -105,6 +109,6 @@ impl Fault {
     }
 
     pub fn with_raw(self, raw: &[u8]) -> FrameError {
-        FrameError { code: self.code, at: self.at, detail: self.detail, raw: raw.to_vec() }
+        FrameError { code: self.code, at: self.at, detail: self.detail, raw: raw.to_vec(), wrapper: None }
     }
 }

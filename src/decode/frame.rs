@@ -1,5 +1,7 @@
 //! A decoded frame: what every later stage works with.
 
+use std::ops::Range;
+
 use crate::reading::Timestamp;
 
 use super::{
@@ -33,6 +35,9 @@ pub struct Frame {
     /// Fields of a JSON document that nobody reads.
     pub ignored_fields: u32,
     pub raw: Raw,
+    /// The part of the payload that this came in, where frames and noise alone do not make up its bytes: a text of hex, a JSON
+    /// document around it, filling between frames. All that came in it have the same.
+    pub wrapper: Option<Range<usize>>,
 }
 
 /// What a frame says besides its items.
@@ -239,7 +244,7 @@ impl Flags {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
     /// This part of the payload.
-    Payload(std::ops::Range<usize>),
+    Payload(Range<usize>),
     /// The payload carried them as hex text; these are the bytes.
     Decoded(Box<[u8]>),
 }
@@ -301,6 +306,7 @@ mod tests {
             flags: Flags::default(),
             ignored_fields: 0,
             raw: Raw::Payload(0..0),
+            wrapper: None,
         };
         assert!(frame("00000000000000T17").names("T17"));
         assert!(frame("00000000000000T17").names("00000000000000T17"));

@@ -52,6 +52,7 @@ pub(super) fn read(header: &[u8; HEADER_BYTES], unit: &[u8], rules: Rules, raw: 
         flags: Flags::default(),
         ignored_fields: 0,
         raw,
+        wrapper: None,
     };
     if let Command::Realtime | Command::Resend = header.command {
         let realtime = match dialect::read_tracker(unit).filter(|_| rules.tracker) {

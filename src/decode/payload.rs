@@ -1,5 +1,7 @@
 //! From a payload to frames: which form it has, and what to do with each.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use crate::{
@@ -55,15 +57,15 @@ pub fn decode_payload(payload: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Fra
         return vec![Err(error)];
     }
     if payload.starts_with(&MARKER) {
-        return binary(payload, carriage, Carried::AsIs);
+        return binary(payload, carriage);
     }
     let text = payload.strip_prefix(BYTE_ORDER_MARK).unwrap_or(payload);
     match text.trim_ascii_start().first() {
         None => refuse(FrameCode::NoStartMarker, 0, "payload is empty"),
         Some(b'{') => object(payload, payload, 0, carriage),
         Some(b'[') if !holds_marker(payload) => array(payload, carriage),
-        Some(_) if holds_marker(payload) => binary(payload, carriage, Carried::AsIs),
-        Some(_) if hex_text::looks_like_hex(text) || is_text(text) => hex(text, payload, carriage),
+        Some(_) if holds_marker(payload) => binary(payload, carriage),
+        Some(_) if hex_text::looks_like_hex(text) || is_text(text) => hex(text, payload, 0, carriage),
         Some(_) if is_utf16(payload) => refuse(FrameCode::NotJson, 0, "this is UTF-16; texts are read in UTF-8"),
         Some(_) => refuse(FrameCode::NoStartMarker, 0, "no start marker 23 23"),
     }
@@ -73,7 +75,7 @@ pub fn decode_payload(payload: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Fra
 pub fn decode_hex(text: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Frame, FrameError>> {
     match too_large(text, carriage) {
         Some(error) => vec![Err(error)],
-        None => hex(text, text, carriage),
+        None => hex(text, text, 0, carriage),
     }
 }
 
@@ -102,13 +104,36 @@ enum Carried {
     AsHex,
 }
 
-fn binary(bytes: &[u8], carriage: &Carriage<'_>, carried: Carried) -> Vec<Result<Frame, FrameError>> {
-    let mut splitter = Splitter::new(bytes, false, carriage.allow_missing_checksum);
-    let mut frames = Vec::with_capacity(1);
-    while let Some(piece) = splitter.next() {
-        frames.extend(read_piece(bytes, &splitter, piece, carriage, carried));
+/// Frames in the payload itself.
+fn binary(payload: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Frame, FrameError>> {
+    let (mut frames, covered) = split(payload, carriage, Carried::AsIs);
+    if covered < payload.len() {
+        wrap(&mut frames, &(0..payload.len()));
     }
     frames
+}
+
+/// The frames and the noise in `bytes`, and how many bytes they have together: filling is in neither.
+fn split(bytes: &[u8], carriage: &Carriage<'_>, carried: Carried) -> (Vec<Result<Frame, FrameError>>, usize) {
+    let mut splitter = Splitter::new(bytes, false, carriage.allow_missing_checksum);
+    let (mut frames, mut covered) = (Vec::with_capacity(1), 0);
+    while let Some(piece) = splitter.next() {
+        if let Piece::Frame { range, .. } | Piece::Noise { range, .. } = &piece {
+            covered += range.len();
+        }
+        frames.extend(read_piece(bytes, &splitter, piece, carriage, carried));
+    }
+    (frames, covered)
+}
+
+/// Says of all frames where the text is that they came in.
+fn wrap(frames: &mut [Result<Frame, FrameError>], text: &Range<usize>) {
+    for frame in frames {
+        match frame {
+            Ok(frame) => frame.wrapper = Some(text.clone()),
+            Err(error) => error.wrapper = Some(text.clone()),
+        }
+    }
 }
 
 fn read_piece(
@@ -144,12 +169,17 @@ fn noise_detail(code: FrameCode) -> &'static str {
     }
 }
 
-fn hex(text: &[u8], raw: &[u8], carriage: &Carriage<'_>) -> Vec<Result<Frame, FrameError>> {
+/// Frames in hex text. `raw` is what it came in, which begins at `start` of the payload.
+fn hex(text: &[u8], raw: &[u8], start: usize, carriage: &Carriage<'_>) -> Vec<Result<Frame, FrameError>> {
     match hex_text::decode(text) {
         Ok(bytes) if bytes.is_empty() => {
             vec![Err(Fault::new(FrameCode::NoStartMarker, 0, "text is empty").with_raw(raw))]
         }
-        Ok(bytes) => binary(&bytes, carriage, Carried::AsHex),
+        Ok(bytes) => {
+            let mut frames = split(&bytes, carriage, Carried::AsHex).0;
+            wrap(&mut frames, &(start..start + raw.len()));
+            frames
+        }
         Err(_) if text.contains(&0) => {
             vec![Err(Fault::new(FrameCode::NulCharacter, 0, "the text holds U+0000").with_raw(raw))]
         }
@@ -190,7 +220,7 @@ fn object(payload: &[u8], text: &[u8], start: usize, carriage: &Carriage<'_>) ->
     // A frame may begin with `{` by way of noise; JSON itself never holds two `#` outside a string.
     let document = match read {
         Ok(document) => document,
-        Err(_) if holds_marker(text) && !is_text(text) => return binary(payload, carriage, Carried::AsIs),
+        Err(_) if holds_marker(text) && !is_text(text) => return binary(payload, carriage),
         Err(fault) => return vec![Err(not_json(&fault).with_raw(text))],
     };
     let refuse = |fault: Fault| vec![Err(fault.with_raw(text))];
@@ -204,7 +234,7 @@ fn object(payload: &[u8], text: &[u8], start: usize, carriage: &Carriage<'_>) ->
             let detail = "two of the configured pointers lead to texts that differ, and one of them could be the frame";
             return refuse(Fault::new(FrameCode::WrongType, 0, detail));
         }
-        return hex(frame.as_bytes(), text, carriage);
+        return hex(frame.as_bytes(), text, start, carriage);
     }
     let raw = Raw::Payload(start..start + text.len());
     match terminal_json::read(fields, carriage.kind, raw) {

@@ -64,6 +64,7 @@ pub(super) fn read(fields: &Map<String, Value>, kind: SourceKind, raw: Raw) -> R
         flags: Flags::default(),
         ignored_fields: channels.ignored,
         raw,
+        wrapper: None,
     })
 }
 

@@ -256,6 +256,11 @@ pub(super) struct Place<'a> {
     pub before: Option<&'a Before>,
 }
 
+/// The first eight bytes of a SHA-256, as columns hold them.
+pub(super) fn digest_of(sha256: &[u8]) -> i64 {
+    sha256.first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
+}
+
 /// Notes the message in the batch; the part with its first reading counts it.
 fn begin(message: &Message, source: usize, elements: &Range<usize>, batch: &mut Batch) {
     batch.messages.push(MessageFacts { topic: message.topic.clone(), received_at: message.received_at });

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{
     again::Before,
-    assemble::{Assembler, Place, flag},
+    assemble::{Assembler, Place, digest_of, flag},
 };
 use crate::{
     config::Source,
@@ -114,6 +114,8 @@ impl Assembler {
             Some(carrier) => row.int8(carrier),
             None => row.null(),
         }
+        let sha256 = Sha256::digest(&raw);
+        row.int8(digest_of(&sha256));
         drop(row);
         table.origins.push(Origin {
             source: message.source,
@@ -136,7 +138,7 @@ impl Assembler {
             carrier,
             explained,
         };
-        wide_row(batch, at, passage, &self.rules, &judged, flags, &raw);
+        wide_row(batch, at, passage, &self.rules, &judged, flags, (&raw, &sha256));
         batch.judged.push(judged);
 
         if let Some(key) = key {
@@ -266,7 +268,7 @@ fn wide_row(
     rules: &RuleBook,
     judged: &Judged,
     flags: i32,
-    raw: &Bytes,
+    (raw, sha256): (&[u8], &[u8]),
 ) {
     let bounds = rules.limits.bounds();
     let mut row = batch.passages.row(PASSAGE_COLUMNS.len() as i16);
@@ -297,7 +299,7 @@ fn wide_row(
     }
     row.int4(flags);
     row.time(at.message.received_at);
-    row.bytea(&Sha256::digest(raw));
+    row.bytea(sha256);
     row.bytea(raw);
     match &judged.explained {
         Some(text) => row.jsonb(text),

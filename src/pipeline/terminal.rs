@@ -1,14 +1,18 @@
 //! From a terminal's message to rows: packets, stream seconds, items, and what they say at once.
 
 mod rows;
+mod wrapper;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::rows::{Named, item_row, packet_row, stream_row};
-use super::assemble::{Assembler, Place};
+use self::{
+    rows::{Named, item_row, packet_row, stream_row},
+    wrapper::Wrapper,
+};
+use super::assemble::{Assembler, Place, digest_of};
 use crate::{
     config::SourceKind,
     decode::{self, Body, Carriage, Channel, Command, Frame, Item, PositionReading, Stream},
@@ -41,7 +45,11 @@ struct Packet<'a> {
 impl Assembler {
     /// Adds every reading of every frame of the message; returns how many readings it has.
     pub(super) fn frames(&self, at: &Place<'_>, batch: &mut Batch) -> usize {
-        let Ok(device) = DeviceId::parse(&at.message.device) else { return 0 };
+        let Ok(device) = DeviceId::parse(&at.message.device) else {
+            let refusal = Refusal::new(Reason::TopicUnknown, "the topic's identity is no identifier");
+            self.put_aside_at(at.message, 0, at.message.payload.clone(), refusal, &at.elements, batch);
+            return 1;
+        };
         let register = at.knowledge.devices.find(at.source.kind, &at.message.device);
         let carriage = Carriage {
             kind: at.source.kind,
@@ -52,7 +60,9 @@ impl Assembler {
             signature: self.signature_form,
         };
         let mut element = 0;
+        let mut wrapper = Wrapper::none(batch);
         for decoded in decode::decode_payload(&at.message.payload, &carriage) {
+            wrapper.follow(&decoded, &at.message.payload, batch);
             match decoded {
                 Err(error) => {
                     let refusal = Refusal::new(error.reason(), error.detail.clone());
@@ -61,10 +71,11 @@ impl Assembler {
                 }
                 Ok(mut frame) => {
                     frame.keep_within(self.rules.terminal.bounds());
-                    element += self.frame(at, &device, register, &frame, element, batch);
+                    element += self.frame(at, &device, register, &frame, element, (&mut wrapper, &mut *batch));
                 }
             }
         }
+        wrapper.settle(batch);
         element
     }
 
@@ -76,7 +87,7 @@ impl Assembler {
         register: Option<&Device>,
         frame: &Frame,
         first: usize,
-        batch: &mut Batch,
+        (wrapper, batch): (&mut Wrapper, &mut Batch),
     ) -> usize {
         let bytes = frame.raw_bytes(&at.message.payload);
         let inside = at.message.payload.as_ptr_range();
@@ -95,7 +106,7 @@ impl Assembler {
         let Some(packet_at) = packet_time(at, frame) else {
             return self.without_time(at, frame, first, raw, batch);
         };
-        let digest = i64::from_be_bytes(std::array::from_fn(|place| sha256[place]));
+        let digest = digest_of(&sha256);
         let live = !at.message.replayed && !frame.is_resend();
         let packet = Packet { frame, device, register, raw, digest, at: packet_at, live };
         let before = batch.readings() - batch.dead_letters.len();
@@ -105,7 +116,7 @@ impl Assembler {
         };
         // A packet none of whose readings is taken is kept with its dead letters.
         if batch.readings() - batch.dead_letters.len() > before {
-            let owner = packet_row(at, &packet, &sha256, first, batch);
+            let owner = packet_row(at, &packet, (&sha256, wrapper.take()), first, batch);
             if self.verifies && may_be_signed(frame) {
                 let (sent_at, device) = (packet.at, at.numbered.id);
                 batch.signed_packets.push(SignedPacket { owner, sent_at, device, digest });
@@ -114,12 +125,17 @@ impl Assembler {
         count
     }
 
-    /// A time sync, an activation response or a user command has no time and no reading; anything else should have one.
+    /// A time sync, an activation response or a user command has no time, by which packets are stored, and no reading; anything
+    /// else should have one.
     fn without_time(&self, at: &Place<'_>, frame: &Frame, first: usize, raw: Bytes, batch: &mut Batch) -> usize {
-        if matches!(frame.command, Command::TimeSync | Command::ActivationResponse | Command::User) {
-            return 0;
-        }
-        let refusal = Refusal::new(Reason::TimeImplausible, "the packet's clock gave no calendar date");
+        let refusal = match frame.command {
+            Command::TimeSync | Command::ActivationResponse | Command::User => {
+                let command = frame.command.name();
+                let detail = format!("a {command} command has neither a time nor a reading; its bytes are kept here");
+                Refusal::new(Reason::NoReading, detail)
+            }
+            _ => Refusal::new(Reason::TimeImplausible, "the packet's clock gave no calendar date"),
+        };
         self.put_aside_at(at.message, first, raw, refusal, &at.elements, batch);
         1
     }

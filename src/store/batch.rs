@@ -70,7 +70,7 @@ pub struct Origin {
     pub message: u32,
     /// Place of the reading in its message.
     pub element: i32,
-    /// The reading's own bytes.
+    /// What is put aside if need be: the reading's own bytes; of a packet what it came in.
     pub raw: Bytes,
 }
 

@@ -11,7 +11,7 @@ use futures_util::SinkExt;
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    batch::{Batch, Cluster, DeadLetter, RowRef, Table, Tally},
+    batch::{Batch, Cluster, DeadLetter, Origin, RowRef, Table, Tally},
     consequences,
     findings::{self, Raised},
     flight::Flight,
@@ -28,7 +28,7 @@ const CALM_BATCHES: u32 = 16;
 pub struct Committed {
     /// By source, as written to the book.
     pub tallies: Vec<Tally>,
-    /// Every reading that was put aside, conflicts included.
+    /// Every reading that was put aside, conflicts and repeats in other bytes included.
     pub refused: Vec<(usize, Reason)>,
     pub findings: Vec<Raised>,
     /// Readings that left a rule undecided, by rule and what is missing.
@@ -52,6 +52,8 @@ pub struct Committer {
 enum Outcome {
     New,
     Duplicate,
+    /// The content of a duplicate in other bytes.
+    Respelled,
     Conflict,
 }
 
@@ -100,8 +102,8 @@ impl Committer {
         let outcomes = store_rows(&transaction, prepared, batch, way).await?;
         let mut committed = Committed { tallies: batch.tallies.clone(), ..Committed::default() };
         let mut letters: Vec<&DeadLetter> = batch.dead_letters.iter().collect();
-        let conflicts = account(batch, &outcomes, &mut committed);
-        letters.extend(&conflicts);
+        let further = account(batch, &outcomes, &mut committed);
+        letters.extend(&further);
         committed.refused = letters.iter().map(|letter| (letter.source, letter.reason)).collect();
         let is_new = |owner: RowRef| outcomes.of(owner) == Outcome::New;
         for undecided in batch.undecided.iter().filter(|undecided| is_new(undecided.owner)) {
@@ -213,7 +215,8 @@ async fn staged(
         compared.extend(prepared.query(transaction, &table.compare(), &[&rows, &from, &to]).await?);
     }
     for row in compared.iter().filter(|row| row.get(1)) {
-        set(&mut outcomes, row.get(0), Outcome::Duplicate);
+        let outcome = if row.get(2) { Outcome::Duplicate } else { Outcome::Respelled };
+        set(&mut outcomes, row.get(0), outcome);
     }
     Ok(outcomes)
 }
@@ -224,9 +227,9 @@ fn set(outcomes: &mut [Outcome], row: i32, outcome: Outcome) {
     }
 }
 
-/// Completes the tallies and makes the dead letters of conflicting readings.
+/// Completes the tallies and makes the dead letters of conflicting readings, and of repeats in other bytes.
 fn account(batch: &Batch, outcomes: &Outcomes, committed: &mut Committed) -> Vec<DeadLetter> {
-    let mut conflicts = Vec::new();
+    let mut letters = Vec::new();
     for table in [Table::Passage, Table::Stream, Table::Item] {
         for (row, origin) in batch.keyed[table as usize].origins.iter().enumerate() {
             let tally = &mut committed.tallies[origin.source];
@@ -234,21 +237,41 @@ fn account(batch: &Batch, outcomes: &Outcomes, committed: &mut Committed) -> Vec
             match outcomes.of(RowRef { table, row: row as u32 }) {
                 Outcome::New => tally.stored += 1,
                 Outcome::Duplicate => tally.duplicate += 1,
+                Outcome::Respelled => {
+                    tally.duplicate += 1;
+                    letters.push(letter(batch, origin, Reason::Respelled));
+                }
                 Outcome::Conflict => {
                     tally.conflict += 1;
-                    let message = &batch.messages[origin.message as usize];
-                    conflicts.push(DeadLetter {
-                        source: origin.source,
-                        received_at: message.received_at,
-                        topic: message.topic.clone(),
-                        reason: Reason::Conflict,
-                        detail: "a reading with the same key and other content is stored already".into(),
-                        element: Some(origin.element),
-                        raw: origin.raw.clone(),
-                    });
+                    letters.push(letter(batch, origin, Reason::Conflict));
                 }
             }
         }
     }
-    conflicts
+    // A packet is no reading. One that is stored already may have come in another wrapper.
+    for (row, origin) in batch.keyed[Table::Packet as usize].origins.iter().enumerate() {
+        if outcomes.of(RowRef { table: Table::Packet, row: row as u32 }) == Outcome::Respelled {
+            letters.push(letter(batch, origin, Reason::Respelled));
+        }
+    }
+    letters
+}
+
+fn letter(batch: &Batch, origin: &Origin, reason: Reason) -> DeadLetter {
+    let message = &batch.messages[origin.message as usize];
+    let detail = match reason {
+        Reason::Respelled => {
+            "a reading with the same key and content is stored already, in other bytes; nothing needs to be done"
+        }
+        _ => "a reading with the same key and other content is stored already",
+    };
+    DeadLetter {
+        source: origin.source,
+        received_at: message.received_at,
+        topic: message.topic.clone(),
+        reason,
+        detail: detail.into(),
+        element: Some(origin.element),
+        raw: origin.raw.clone(),
+    }
 }

@@ -36,6 +36,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (17, "inspection conflicts", include_str!("../../schemas/sql/0017_inspection_conflicts.sql")),
     (19, "carrier", include_str!("../../schemas/sql/0019_carrier.sql")),
     (20, "write probe", include_str!("../../schemas/sql/0020_write_probe.sql")),
+    (21, "every byte", include_str!("../../schemas/sql/0021_every_byte.sql")),
 ];
 
 /// Key of the advisory lock that lets one migrator run at a time.

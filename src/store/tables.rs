@@ -9,6 +9,8 @@ pub struct KeyedTable {
     pub key: &'static [&'static str],
     /// The partition column of a hypertable.
     pub time: Option<&'static str>,
+    /// Whether a row `s` of the same content as the stored row `t` brings no bytes that are not stored; SQL.
+    pub same_bytes: &'static str,
 }
 
 pub const PASSAGE_KEY: KeyedTable = KeyedTable {
@@ -24,9 +26,12 @@ pub const PASSAGE_KEY: KeyedTable = KeyedTable {
         "lon",
         "lat",
         "carrier",
+        "raw_digest",
     ],
     key: &["station", "record_id"],
     time: None,
+    // What was stored before there was a digest counts as the same.
+    same_bytes: "coalesce(s.raw_digest = t.raw_digest, true)",
 };
 
 /// The wide table behind `passage_key`; takes exactly the rows that are new there.
@@ -72,9 +77,11 @@ pub const TERMINAL_PACKET: KeyedTable = KeyedTable {
         "content_hash",
         "raw_sha256",
         "raw",
+        "wrapper",
     ],
     key: &["sent_at", "device", "digest"],
     time: Some("sent_at"),
+    same_bytes: "s.wrapper IS NULL OR s.wrapper IS NOT DISTINCT FROM t.wrapper",
 };
 
 pub const TERMINAL_STREAM: KeyedTable = KeyedTable {
@@ -112,6 +119,7 @@ pub const TERMINAL_STREAM: KeyedTable = KeyedTable {
     ],
     key: &["collected_at", "device", "ordinal"],
     time: Some("collected_at"),
+    same_bytes: "true",
 };
 
 pub const TERMINAL_ITEM: KeyedTable = KeyedTable {
@@ -119,6 +127,7 @@ pub const TERMINAL_ITEM: KeyedTable = KeyedTable {
     columns: &["collected_at", "device", "kind", "ordinal", "packet", "content_hash", "body", "flags"],
     key: &["collected_at", "device", "kind", "ordinal"],
     time: Some("collected_at"),
+    same_bytes: "true",
 };
 
 /// The keyed tables in the order a batch fills them.
@@ -164,7 +173,8 @@ impl KeyedTable {
         )
     }
 
-    /// For each of the staged rows `$1` whose key is stored: its number, and whether the stored content is the same.
+    /// For each of the staged rows `$1` whose key is stored: its number, whether the stored content is the same, and whether the
+    /// bytes are.
     /// Hypertables are bounded by `$2..=$3`, the span of time of those rows, so that no other chunk is opened; in the plain
     /// table OFFSET 0 keeps the planner, which knows nothing of a staging table, from anything but a look by key.
     pub fn compare(&self) -> String {
@@ -173,10 +183,13 @@ impl KeyedTable {
         let stored = match self.time {
             Some(time) => format!("JOIN {name} t ON {on_key} AND t.{time} BETWEEN $2 AND $3"),
             None => {
-                format!("CROSS JOIN LATERAL (SELECT t.content_hash FROM {name} t WHERE {on_key} OFFSET 0) AS t")
+                format!("CROSS JOIN LATERAL (SELECT t.* FROM {name} t WHERE {on_key} OFFSET 0) AS t")
             }
         };
-        format!("SELECT s.row_no, s.content_hash = t.content_hash FROM {stage} s {stored} WHERE s.row_no = ANY($1)")
+        format!(
+            "SELECT s.row_no, s.content_hash = t.content_hash, {} FROM {stage} s {stored} WHERE s.row_no = ANY($1)",
+            self.same_bytes
+        )
     }
 }
 

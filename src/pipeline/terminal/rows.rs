@@ -1,5 +1,6 @@
 //! The rows of terminals: packets, stream seconds, items.
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,11 +35,14 @@ fn origin(at: &Place<'_>, packet: &Packet<'_>, element: usize, batch: &Batch) ->
 pub(super) fn packet_row(
     at: &Place<'_>,
     packet: &Packet<'_>,
-    sha256: &[u8],
+    (sha256, wrapper): (&[u8], Option<Bytes>),
     first: usize,
     batch: &mut Batch,
 ) -> RowRef {
-    let origin = origin(at, packet, first, batch);
+    let mut origin = origin(at, packet, first, batch);
+    if let Some(wrapper) = &wrapper {
+        origin.raw = wrapper.clone();
+    }
     let table = &mut batch.keyed[Table::Packet as usize];
     let owner = RowRef { table: Table::Packet, row: table.rows.len() as u32 };
     table.times.push(packet.at);
@@ -60,6 +64,10 @@ pub(super) fn packet_row(
     row.int8(packet.digest);
     row.bytea(sha256);
     row.bytea(&packet.raw);
+    match &wrapper {
+        Some(wrapper) => row.bytea(wrapper),
+        None => row.null(),
+    }
     drop(row);
     look_again(at, packet, owner, packet.at, batch);
     owner
