@@ -12,6 +12,8 @@ mod conflicts;
 mod crash;
 #[path = "service/evaluation.rs"]
 mod evaluation;
+#[path = "service/every_byte.rs"]
+mod every_byte;
 #[path = "service/outage.rs"]
 mod outage;
 #[path = "service/plates.rs"]

@@ -47,7 +47,9 @@ impl Wrapper {
     /// Where no packet took it, the first dead letter is kept as it came; so are others about the same piece, so that these
     /// stay one.
     pub fn settle(&mut self, batch: &mut Batch) {
-        let (Some(bytes), Some(letters)) = (self.bytes.take(), batch.dead_letters.get_mut(self.letters..)) else { return };
+        let (Some(bytes), Some(letters)) = (self.bytes.take(), batch.dead_letters.get_mut(self.letters..)) else {
+            return;
+        };
         let Some(piece) = letters.first().map(|letter| letter.raw.clone()) else { return };
         letters.iter_mut().filter(|letter| letter.raw == piece).for_each(|letter| letter.raw = bytes.clone());
     }
