@@ -96,6 +96,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(health::metrics))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
+        .routes(routes!(events::show))
         .routes(routes!(passages::list))
         .routes(routes!(violations::list))
         .routes(routes!(violations::show))

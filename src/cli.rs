@@ -6,6 +6,7 @@ mod configured;
 pub mod dead_letters;
 pub mod decode;
 pub mod demo;
+pub mod events;
 mod exit;
 pub mod import;
 pub mod inspections;
@@ -72,6 +73,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  dieselwatch dead-letters list\n  dieselwatch dead-letters show 17\n  \
         dieselwatch dead-letters replay --where reason=unknown_station")]
     DeadLetters(dead_letters::Args),
+    /// Look at events that Kafka did not take in full, and send them again
+    #[command(after_help = "Examples:\n  dieselwatch events list\n  dieselwatch events resend --all\n  \
+        dieselwatch events resend --id 5d0c5f3e-7a53-5c0e-9a39-0d8f4f6f2b11")]
+    Events(events::Args),
     /// Apply the limits and lists in force now to stored readings: say what would change, and change it when asked to
     #[command(after_help = "Examples:\n  \
         dieselwatch rejudge --from 2026-01-01 --to 2026-06-30 --report changes.jsonl\n  \
@@ -116,6 +121,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Inspections(args) => block_on(async move { inspections::run(&args).await }),
         Command::Warning(args) => warning::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Events(args) => block_on(async move { events::run(&args).await }),
         Command::Rejudge(args) => block_on(async move { rejudge::run(&args).await }),
         Command::Vehicle(args) => block_on(async move { vehicle::run(&args).await }),
         Command::Migrate(args) => block_on(async move { migrate::run(&args).await }),

@@ -18,8 +18,8 @@
 //!
 //! # Why nothing is repeated and nothing left out
 //!
-//! *What is in Kafka is always all positions up to some `S`* (but for events the broker refused, which are marked as such
-//! before anything after them is sent): a transaction is all or nothing, holds consecutive positions, and begins only
+//! *What is in Kafka is always all positions up to some `S`* (but for events of which not even a stand-in goes, which are
+//! marked as such before anything after them is sent): a transaction is all or nothing, holds consecutive positions, and begins only
 //! after the one before it was committed. So the highest position in any partition is `S`, and sending `S + 1` and what
 //! follows neither repeats nor skips. It remains that `S` is read correctly and that nobody sends from an older one:
 //!
@@ -43,6 +43,13 @@
 //! Order: per key the order in which revisions were written; over everything, the order of positions, which the records
 //! of each partition follow.
 //!
+//! # What does not fit
+//!
+//! An event that is larger than its topic takes is found before it is sent ([`kafka`] asks what that is) and marked in the
+//! table; a small event goes in its place, with the same key, headers and position, that names where to fetch the whole
+//! ([`event::stand_in`]). What is marked stays marked, so that a crash sends the same again. [`refused`] keeps it until it
+//! is sent again.
+//!
 //! # Who waits for whom
 //!
 //! Nobody who stores waits for the relay: a commit is followed by [`Relay::nudge`], which sets a flag. A replica that does
@@ -64,6 +71,7 @@ mod leader;
 mod link;
 pub mod outbox;
 mod queue;
+pub mod refused;
 mod relay;
 mod session;
 pub mod status;
@@ -71,5 +79,5 @@ pub mod status;
 pub use event::Event;
 pub use feed::Feed;
 pub use relay::{Relay, start};
-pub use session::{OnMessage, Sessions};
+pub use session::{OnMessage, SETTINGS, Sessions};
 pub use status::Status;

@@ -226,6 +226,23 @@ async fn events_are_read_by_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_read_by_its_id_also_when_it_has_left_the_outbox() {
+    let Some(world) = world().await else { return };
+    let first = "SELECT event_id::text FROM outbox WHERE position = 101";
+    let id: String = world.database.query_one(first, &[]).await.unwrap().get(0);
+    let event = get(world.at(), &format!("/api/v1/events/{id}")).await.json();
+    assert_eq!((&event["position"], &event["event"]["id"]), (&json!(101), &json!("e-1")));
+    let keep = "INSERT INTO refused_event (event_id, position, topic, key, payload, created_at, reason, stand_in) \
+                SELECT event_id, position, topic, key, payload, created_at, 'too large', true FROM outbox \
+                WHERE position = 101; DELETE FROM outbox WHERE position = 101";
+    world.database.batch_execute(keep).await.unwrap();
+    assert_eq!(get(world.at(), &format!("/api/v1/events/{id}")).await.json(), event);
+    let none = get(world.at(), "/api/v1/events/00000000-0000-5000-8000-0000000000ff").await;
+    assert_eq!(none.status, 404);
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_resumes_where_its_reader_was_and_goes_on() {
     let Some(world) = world().await else { return };
     let mut stream = Events::open(world.at(), "/api/v1/events/stream?after=5", "Last-Event-ID: 150\r\n").await;

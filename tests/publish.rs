@@ -1,6 +1,7 @@
 //! The outbox relay against a real PostgreSQL, librdkafka's mock cluster and a real Apache Kafka.
 
 mod outage;
+mod refused;
 mod relay;
 mod speed;
 mod table;
@@ -13,6 +14,7 @@ use dieselwatch::{
         self, Event, Relay, Sessions, Status,
         event::{self, Topic},
         outbox,
+        status::KafkaLink,
     },
     telemetry::{Books, Meters},
 };
@@ -25,7 +27,8 @@ use crate::support::{
     postgres::{self, TestDatabase},
 };
 
-const SCHEMA: &str = include_str!("../schemas/sql/0004_outbox.sql");
+const SCHEMA: &str =
+    concat!(include_str!("../schemas/sql/0004_outbox.sql"), include_str!("../schemas/sql/0018_refused_events.sql"));
 
 /// An outbox of the test's own.
 async fn outbox() -> Option<TestDatabase> {

@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::{
     App, Problem, database,
-    params::{Limit, Params},
+    params::{Id, Limit, Params},
     problem::Kind,
     tail::Tail,
 };
@@ -72,6 +73,11 @@ pub struct Events {
 }
 
 const PAGE: &str = "SELECT position, topic, payload FROM outbox WHERE position > $1 ORDER BY position LIMIT $2";
+/// Kept where it has left the outbox without being out in full.
+const SHOW: &str = "
+    SELECT position, topic, payload FROM outbox WHERE event_id = $1 AND position IS NOT NULL
+    UNION ALL SELECT position, topic, payload FROM refused_event WHERE event_id = $1
+    LIMIT 1";
 const OLDEST: &str = "SELECT min(position) FROM outbox";
 
 /// Events in their order, behind a position.
@@ -84,6 +90,21 @@ pub async fn list(State(app): State<App>, Params(wanted): Params<After>) -> Resu
     let events = page(&app.state.pool, wanted.after, wanted.limit.rows()).await?;
     let next = events.last().map_or(wanted.after, |event| event.position);
     Ok(Json(Events { events, next, oldest }))
+}
+
+/// One event in full, by its `id`: also one of which only a stand-in is in Kafka. Events are kept for thirty days, and for as
+/// long as they are not out in full.
+#[utoipa::path(
+    get, path = "/api/v1/events/{id}", tag = "events", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = OK, body = Positioned),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn show(State(app): State<App>, Id(id): Id<Uuid>) -> Result<Json<Positioned>, Problem> {
+    let connection = database::connection(&app.state.pool).await?;
+    let row = connection.query_opt(SHOW, &[&id]).await?.ok_or_else(|| Problem::no_such("event"))?;
+    read(&row).map(Json)
 }
 
 /// Events as they come (server-sent events). `id` is the position, `event` the topic, `data` the CloudEvent; a browser resumes by

@@ -70,6 +70,8 @@ pub struct Lag {
     evaluation_ms: u64,
     outbox_events: u64,
     outbox_ms: u64,
+    /// Events that Kafka has not taken in full.
+    events_not_in_full: u64,
 }
 
 /// A pulse, and what went before it.
@@ -149,6 +151,7 @@ impl Live {
                 evaluation_ms: books.levels.evaluation_oldest_ms.get(),
                 outbox_events: books.levels.outbox_unsent.get(),
                 outbox_ms: books.levels.relay_lag_ms.get(),
+                events_not_in_full: books.levels.events_not_in_full.get(),
             },
             readiness: state.readiness.readiness(),
             board: (*board).clone(),

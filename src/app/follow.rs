@@ -71,9 +71,12 @@ fn show_relay(status: &publish::Status, board: &Board) {
         (_, true) => Condition::Up,
         (_, false) => Condition::Degraded,
     };
-    let detail = match &status.last_error {
-        Some(error) => format!("{} events not out yet; {error}", status.unsent()),
-        None => format!("{} events not out yet", status.unsent()),
-    };
+    let mut detail = format!("{} events not out yet", status.unsent());
+    if status.not_in_full > 0 {
+        detail += &format!("; {} not out in full", status.not_in_full);
+    }
+    if let Some(error) = &status.last_error {
+        detail += &format!("; {error}");
+    }
     board.set(Part::Kafka, condition, detail);
 }

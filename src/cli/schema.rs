@@ -12,6 +12,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("violation-raised.v1", include_str!("../../schemas/events/violation-raised.v1.schema.json")),
     ("violation-revoked.v1", include_str!("../../schemas/events/violation-revoked.v1.schema.json")),
     ("intercept-raised.v1", include_str!("../../schemas/events/intercept-raised.v1.schema.json")),
+    ("event-stand-in.v1", include_str!("../../schemas/events/event-stand-in.v1.schema.json")),
 ];
 
 #[derive(clap::Args, Clone, Debug)]

@@ -8,6 +8,8 @@
 //! * A finding that waits for a person is published with its review state, so that the queue can filter; it never
 //!   becomes an intercept.
 
+mod stand_in;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,14 +20,16 @@ use crate::{
     reading::Timestamp,
 };
 
+pub use stand_in::{StandIn, TYPE as STAND_IN, stand_in};
+
 /// `source` of every event. Together with `id` it is unique, because ids are made of finding ids.
 pub const SOURCE: &str = "/dieselwatch";
 
 /// `Content-Type` of the Kafka record and of an event served over HTTP.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
-/// Largest payload, bytes. Kafka's default `max.message.bytes` is 1 MiB; a payload near it is a mistake in a rule and
-/// must not stop the queue behind it.
+/// Largest payload, bytes. Kafka's default `max.message.bytes` is 1 MiB; a payload near it is a mistake in a rule. Where a
+/// topic takes less than this, a [`stand_in`] goes out.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
 /// Where an event goes. The number is what the outbox stores.
@@ -137,7 +141,7 @@ fn envelope<'a, D: Serialize>(
             source: SOURCE,
             r#type: name,
             subject: &key,
-            time: at,
+            time: &at,
             datacontenttype: "application/json",
             dataschema: format!("urn:dieselwatch:schemas/events/{schema}"),
             data: data(content),
@@ -172,13 +176,13 @@ impl Serialize for Content<'_> {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a, D> {
+struct Envelope<'a, T, D> {
     specversion: &'static str,
     id: Uuid,
     source: &'static str,
     r#type: &'static str,
     subject: &'a str,
-    time: Timestamp,
+    time: &'a T,
     datacontenttype: &'static str,
     dataschema: String,
     data: D,
@@ -282,15 +286,19 @@ impl<'a> Violation<'a> {
 }
 
 /// File name and content of each schema under `schemas/events/`; what the `schema` command prints and a test compares.
-pub fn schemas() -> [(&'static str, Value); 3] {
-    fn of<T: JsonSchema>(kind: Kind) -> (&'static str, Value) {
-        let (_, _, file) = kind.parts();
+pub fn schemas() -> [(&'static str, Value); 4] {
+    fn of<T: JsonSchema>(file: &'static str) -> (&'static str, Value) {
         let generator = schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator();
         let mut schema = generator.into_root_schema_for::<T>();
         schema.insert("$id".into(), json!(format!("urn:dieselwatch:schemas/events/{file}")));
         (file, schema.to_value())
     }
-    [of::<Violation>(Kind::Raised), of::<Revocation>(Kind::Revoked), of::<Intercept>(Kind::Intercept)]
+    [
+        of::<Violation>(Kind::Raised.parts().2),
+        of::<Revocation>(Kind::Revoked.parts().2),
+        of::<Intercept>(Kind::Intercept.parts().2),
+        of::<StandIn>(stand_in::SCHEMA),
+    ]
 }
 
 #[cfg(test)]

@@ -116,7 +116,15 @@ mod tests {
     fn event(position: i64) -> Positioned {
         let id = uuid::Uuid::from_u128(position.unsigned_abs().into());
         let key = position.to_string();
-        Positioned { position, topic: Topic::Violations, id, key, payload: Vec::new(), created_at: Timestamp::EPOCH }
+        Positioned {
+            position,
+            topic: Topic::Violations,
+            id,
+            key,
+            payload: Vec::new(),
+            created_at: Timestamp::EPOCH,
+            stand_in: false,
+        }
     }
 
     fn table(last: i64) -> impl Fn(i64) -> Vec<Positioned> {

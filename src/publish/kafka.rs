@@ -2,9 +2,11 @@
 //!
 //! A [`Line`] lives from `init_transactions` to its first failure. Whatever goes wrong (time out, fenced, unknown result
 //! of a commit), the answer is the same: drop it and open another one, which fences what is left of the old one, lets the
-//! broker finish or roll back its last transaction, and reads from the topics what came of it.
+//! broker finish or roll back its last transaction, and reads from the topics what came of it. An event that does not fit
+//! is no failure: it is found before anything is sent ([`limits`]), and the line stays.
 
 mod deliveries;
+mod limits;
 mod settings;
 mod tail;
 
@@ -25,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use deliveries::Deliveries;
+use limits::Limits;
 pub use settings::Settings;
 
 use super::{
@@ -37,6 +40,9 @@ pub const POSITION_HEADER: &str = "position";
 
 /// Record header with the id of the database the position counts in.
 pub const ORIGIN_HEADER: &str = "origin";
+
+/// Record header with the payload's media type.
+const CONTENT_TYPE_HEADER: &str = "content-type";
 
 /// Longest wait for one answer while opening; a broker that is away is asked again after a pause.
 const ASK: Duration = Duration::from_secs(5);
@@ -59,7 +65,8 @@ const HEALTH: Duration = Duration::from_secs(5);
 pub enum Fault {
     #[error("{what}")]
     Kafka { what: &'static str, source: KafkaError },
-    /// The broker will not take an event, however often it is tried.
+    /// The broker will not take an event, however often it is tried. Of one that is too large this shows only where its topic's
+    /// limit is not known, or was lowered since it was asked.
     #[error("Kafka refuses an event")]
     Refused { position: i64, code: RDKafkaErrorCode },
     /// Another producer's open transaction hides records after it.
@@ -88,28 +95,46 @@ pub struct Line {
 
 struct Batch {
     events: Vec<Arc<Positioned>>,
-    done: oneshot::Sender<Result<Progress, Fault>>,
+    done: oneshot::Sender<Result<Published, Fault>>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Published {
+    Sent(Progress),
+    /// Nothing was sent, because of these events.
+    TooLarge(Vec<TooLarge>),
+}
+
+/// An event that does not fit into its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    pub position: i64,
+    /// Size of its record, bytes.
+    pub bytes: usize,
+    /// What the topic takes, bytes.
+    pub limit: usize,
 }
 
 /// What comes back from the thread.
-pub type Answer = oneshot::Receiver<Result<Progress, Fault>>;
+pub type Answer<T> = oneshot::Receiver<Result<T, Fault>>;
 
 impl Line {
     /// Starts to open a line. The answer says up to which position Kafka holds everything, and where its partitions end.
-    pub fn open(settings: Settings, state: State) -> (Self, Answer) {
+    pub fn open(settings: Settings, state: State) -> (Self, Answer<Progress>) {
         let (batches, commands) = mpsc::channel();
         let (opened, answer) = oneshot::channel();
         let (health, healthy) = watch::channel(true);
         let thread = std::thread::Builder::new().name("kafka".into());
         // When no thread can be had, the closure is dropped with `opened` in it, which the answer shows.
-        if let Err(error) = thread.spawn(move || serve(&settings, &state, opened, &commands, &health)) {
+        if let Err(error) = thread.spawn(move || serve(settings, &state, opened, &commands, &health)) {
             tracing::error!(error = %error, "no thread for Kafka");
         }
         (Self { batches, healthy }, answer)
     }
 
     /// Sends the events in one transaction; they must follow what was sent before. One batch at a time.
-    pub fn publish(&self, events: Vec<Arc<Positioned>>) -> Answer {
+    pub fn publish(&self, events: Vec<Arc<Positioned>>) -> Answer<Published> {
         let (done, answer) = oneshot::channel();
         // A thread that is gone drops the batch, which the answer shows.
         let _ = self.batches.send(Batch { events, done });
@@ -123,13 +148,13 @@ impl Line {
 }
 
 fn serve(
-    settings: &Settings,
+    settings: Settings,
     state: &State,
     opened: oneshot::Sender<Result<Progress, Fault>>,
     batches: &mpsc::Receiver<Batch>,
     health: &watch::Sender<bool>,
 ) {
-    let session = match Session::open(settings, state) {
+    let mut session = match Session::open(settings, state) {
         Ok((session, progress)) => {
             if opened.send(Ok(progress)).is_err() {
                 return;
@@ -164,22 +189,55 @@ fn serve(
 }
 
 struct Session {
+    settings: Settings,
     producer: BaseProducer<Deliveries>,
+    limits: Limits,
     origin: String,
 }
 
 impl Session {
     /// Fences predecessors, then reads what they left behind: in this order, so that nothing comes after the reading.
-    fn open(settings: &Settings, state: &State) -> Result<(Self, Progress), Fault> {
-        let producer: BaseProducer<Deliveries> =
-            settings.producer().create_with_context(Deliveries::default()).map_err(Fault::kafka("make a producer"))?;
-        let partitions = settings::partitions(settings, &producer)?;
+    fn open(settings: Settings, state: &State) -> Result<(Self, Progress), Fault> {
+        let admin = settings.admin()?;
+        let partitions = settings::partitions(&admin)?;
+        let limits = Limits::ask(&settings, &admin)?;
+        let producer: BaseProducer<Deliveries> = settings
+            .producer(limits.batch_bytes())
+            .create_with_context(Deliveries::default())
+            .map_err(Fault::kafka("make a producer"))?;
         producer.init_transactions(INIT).map_err(Fault::kafka("start transactions"))?;
-        let progress = tail::read(settings, &partitions, state)?;
-        Ok((Self { producer, origin: state.origin.to_string() }, progress))
+        let progress = tail::read(&settings, &partitions, state)?;
+        Ok((Self { settings, producer, limits, origin: state.origin.to_string() }, progress))
     }
 
-    fn publish(&self, events: &[Arc<Positioned>]) -> Result<Progress, Fault> {
+    fn publish(&mut self, events: &[Arc<Positioned>]) -> Result<Published, Fault> {
+        let too_large = self.too_large(events)?;
+        if !too_large.is_empty() {
+            return Ok(Published::TooLarge(too_large));
+        }
+        let sent = self.transaction(events);
+        if let Err(Fault::Refused { .. }) = sent {
+            // The brokers answer, so the next line need not wait for them to give this transaction up.
+            let _ = self.producer.abort_transaction(ASK);
+        }
+        sent.map(Published::Sent)
+    }
+
+    /// The events that do not fit. Asks the cluster again before it says so of any: the limit may have been raised.
+    fn too_large(&mut self, events: &[Arc<Positioned>]) -> Result<Vec<TooLarge>, Fault> {
+        let exceeds = |event: &Arc<Positioned>| self.limits.exceeded_by(event).is_some();
+        if !events.iter().any(exceeds) {
+            return Ok(Vec::new());
+        }
+        self.limits = Limits::ask(&self.settings, &self.settings.admin()?)?;
+        let too_large = events.iter().filter_map(|event| {
+            let (bytes, limit) = self.limits.exceeded_by(event)?;
+            Some(TooLarge { position: event.position, bytes, limit })
+        });
+        Ok(too_large.collect())
+    }
+
+    fn transaction(&self, events: &[Arc<Positioned>]) -> Result<Progress, Fault> {
         self.producer.context().clear();
         self.producer.begin_transaction().map_err(Fault::kafka("begin a transaction"))?;
         for (place, event) in events.iter().enumerate() {
@@ -196,7 +254,7 @@ impl Session {
         let headers = OwnedHeaders::new_with_capacity(3)
             .insert(Header { key: POSITION_HEADER, value: Some(&position) })
             .insert(Header { key: ORIGIN_HEADER, value: Some(&self.origin) })
-            .insert(Header { key: "content-type", value: Some(CONTENT_TYPE) });
+            .insert(Header { key: CONTENT_TYPE_HEADER, value: Some(CONTENT_TYPE) });
         let mut record = BaseRecord::with_opaque_to(event.topic.name(), place)
             .key(event.key.as_str())
             .payload(event.payload.as_slice())
@@ -219,13 +277,14 @@ impl Session {
         }
     }
 
-    /// Waits for every delivery report.
+    /// Waits for every delivery report, or for the first failure: it fails the whole transaction, and what librdkafka has not
+    /// sent by then it keeps until the transaction is rolled back.
     ///
     /// Not by `flush`: that of rdkafka 0.39 polls in slices that always last their full 100 ms, which was the whole
     /// delay of an event (commit after 102 ms with it, 6 to 8 ms without, on a local broker).
     fn wait_delivered(&self) -> Result<(), Fault> {
         let deadline = Instant::now() + COMMIT;
-        while self.producer.in_flight_count() > 0 {
+        while self.producer.in_flight_count() > 0 && !self.producer.context().any_failed() {
             if Instant::now() >= deadline {
                 return Err(Fault::Slow);
             }

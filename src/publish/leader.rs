@@ -6,10 +6,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_postgres::Statement;
 
 use super::{
-    kafka::Fault,
+    kafka::{Fault, TooLarge},
     link::{Link, LinkEvent},
     outbox::{self, BATCH_BYTES, BATCH_ROWS, Ends, Positioned, Progress},
     queue::Queue,
+    refused,
     relay::Shared,
     session::{Session, SessionError},
     status::{KafkaLink, Role, Status},
@@ -49,6 +50,7 @@ pub(super) async fn lead(shared: &Shared, session: &mut Session) -> Result<(), S
         queue: Queue::new(state.last),
         unsaved: Progress { sent: state.sent, ends: Ends::new() },
         step,
+        under_way: 0,
         error: None,
         more: false,
     };
@@ -89,6 +91,8 @@ struct Leader<'a> {
     /// What Kafka has committed; the next [`Leader::step`] notes it.
     unsaved: Progress,
     step: Statement,
+    /// Position up to which everything is out, or passed over, once the batch under way is.
+    under_way: i64,
     /// The last trouble with Kafka that is not over.
     error: Option<String>,
     /// The last step was full, so there may be more.
@@ -136,7 +140,9 @@ impl Leader<'_> {
 
     fn submit(&mut self) {
         if self.link.is_idle() {
-            self.link.submit(self.queue.take());
+            let batch = self.queue.take();
+            self.under_way = batch.last().map_or(self.under_way, |event| event.position);
+            self.link.submit(batch);
         }
     }
 
@@ -147,11 +153,14 @@ impl Leader<'_> {
             LinkEvent::Sent(progress, batch, took) => {
                 self.shared.meters.kafka_transaction_seconds.record(took.as_secs_f64());
                 self.unsaved.merge(progress);
+                // Further than the last record where the end of the batch was passed over.
+                self.unsaved.sent = self.unsaved.sent.max(self.under_way);
                 self.count(&batch);
                 if self.error.take().is_some() {
                     tracing::info!("Kafka takes events again");
                 }
             }
+            LinkEvent::TooLarge(found, batch) => self.replace(session, &found, batch).await?,
             LinkEvent::Failed(fault, batch) => {
                 self.queue.close();
                 self.failed(session, fault, &batch).await?;
@@ -182,15 +191,69 @@ impl Leader<'_> {
         Ok(())
     }
 
+    /// Puts stand-ins in the place of what does not fit, and hands the batch over again. A stand-in that does not fit either is
+    /// passed over. Both stand in the database first, so that a crash sends the same.
+    async fn replace(
+        &mut self,
+        session: &Session,
+        found: &[TooLarge],
+        batch: Vec<Arc<Positioned>>,
+    ) -> Result<(), SessionError> {
+        let mut instead = Vec::with_capacity(batch.len());
+        for event in batch {
+            let Some(TooLarge { bytes, limit, .. }) = found.iter().find(|large| large.position == event.position)
+            else {
+                instead.push(event);
+                continue;
+            };
+            let why = match event.stand_in {
+                false => format!("its record needs {bytes} bytes, the topic takes {limit}"),
+                true => format!("even a stand-in needs {bytes} bytes, the topic takes {limit}"),
+            };
+            instead.extend(self.refuse(session, &event, &why).await?.map(Arc::new));
+        }
+        if instead.is_empty() {
+            self.unsaved.sent = self.unsaved.sent.max(self.under_way);
+        }
+        self.link.submit(instead);
+        Ok(())
+    }
+
+    /// Notes that the event does not go as it is; gives what goes in its place, if anything can.
+    async fn refuse(
+        &self,
+        session: &Session,
+        event: &Positioned,
+        why: &str,
+    ) -> Result<Option<Positioned>, SessionError> {
+        self.shared.meters.kafka_error(ErrorClass::Poison);
+        refused::refuse(&session.client, event.position, why, !event.stand_in).await?;
+        let (position, id, topic) = (event.position, event.id, event.topic.name());
+        if event.stand_in {
+            tracing::error!(
+                position, %id, topic, why,
+                "Kafka takes neither an event nor its stand-in: readers of the topic do not hear of it. It is kept and served \
+                 over HTTP; `dieselwatch events resend` sends it once the cause is mended"
+            );
+            return Ok(None);
+        }
+        tracing::warn!(
+            position, %id, topic, why,
+            "Kafka does not take an event in full: a stand-in goes out that says where to fetch it. It is kept; `dieselwatch \
+             events resend` sends it once the cause is mended"
+        );
+        Ok(Some(event.stand_in(why)))
+    }
+
     async fn failed(&mut self, session: &Session, fault: Fault, batch: &[Arc<Positioned>]) -> Result<(), SessionError> {
         if let Fault::Refused { position, code } = &fault {
-            self.shared.meters.kafka_error(ErrorClass::Poison);
             match batch {
-                [_] => {
-                    tracing::error!(position, code = %code, "Kafka refuses an event; it is served over HTTP only");
-                    outbox::refuse(&session.client, *position, &format!("{code:?}")).await?;
-                    // Everything before it is in Kafka, because it went alone.
-                    self.unsaved.sent = self.unsaved.sent.max(*position);
+                [event] => {
+                    let instead = self.refuse(session, event, &format!("the broker refuses it: {code}")).await?;
+                    if instead.is_none() {
+                        // Everything before it is in Kafka, because it went alone.
+                        self.unsaved.sent = self.unsaved.sent.max(*position);
+                    }
                 }
                 // A broker judges a batch as a whole: the event it names need not be the one.
                 _ => self.queue.be_careful_until(batch.last().map_or(*position, |event| event.position)),
@@ -234,11 +297,14 @@ impl Leader<'_> {
         let without_kafka = self.shared.kafka.is_none();
         let sent = if without_kafka { self.queue.last() } else { self.unsaved.sent };
         let oldest_unsent = outbox::oldest_unsent(&session.client, sent).await?;
+        let not_in_full = refused::settle(&session.client, self.unsaved.sent, COUNTED).await?;
         self.show(|status| {
+            status.not_in_full = not_in_full;
             status.unpositioned = unpositioned;
             status.oldest_unsent = oldest_unsent;
         });
         let levels = &self.shared.books.levels;
+        levels.events_not_in_full.set(not_in_full.unsigned_abs());
         levels.outbox_unsent.set(self.shared.status.borrow().unsent().unsigned_abs());
         let age = oldest_unsent.map_or(0, |at| Timestamp::now().micros_since(at).max(0) / 1_000);
         levels.relay_lag_ms.set(age.unsigned_abs());

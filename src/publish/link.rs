@@ -6,7 +6,7 @@ use rand::Rng as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    kafka::{Answer, Fault, Line, Settings},
+    kafka::{Answer, Fault, Line, Published, Settings, TooLarge},
     outbox::{Positioned, Progress, State},
     status::KafkaLink,
 };
@@ -25,9 +25,9 @@ pub(super) struct Link {
 enum Stage {
     Off,
     Waiting { until: Instant },
-    Opening { line: Line, answer: Answer },
+    Opening { line: Line, answer: Answer<Progress> },
     Idle { line: Line },
-    Busy { line: Line, answer: Answer, batch: Vec<Arc<Positioned>>, since: Instant },
+    Busy { line: Line, answer: Answer<Published>, batch: Vec<Arc<Positioned>>, since: Instant },
 }
 
 /// What happened.
@@ -37,6 +37,8 @@ pub(super) enum LinkEvent {
     Opened(Progress),
     /// The batch is in Kafka; how long its transaction took.
     Sent(Progress, Vec<Arc<Positioned>>, Duration),
+    /// Nothing of the batch was sent, because some of it does not fit; the line is there.
+    TooLarge(Vec<TooLarge>, Vec<Arc<Positioned>>),
     /// The line is gone; `batch` was under way, and whether it was committed is not known.
     Failed(Fault, Vec<Arc<Positioned>>),
 }
@@ -58,18 +60,22 @@ impl Link {
                 sleep_until(*until).await;
                 return LinkEvent::Due;
             }
-            Stage::Opening { answer, .. } | Stage::Busy { answer, .. } => answer.await.unwrap_or(Err(Fault::Gone)),
+            Stage::Opening { answer, .. } => answer.await.unwrap_or(Err(Fault::Gone)).map(Published::Sent),
+            Stage::Busy { answer, .. } => answer.await.unwrap_or(Err(Fault::Gone)),
         };
         let stage = std::mem::replace(&mut self.stage, Stage::Off);
         match (answer, stage) {
-            (Ok(progress), Stage::Opening { line, .. }) => {
+            (Ok(Published::Sent(progress)), Stage::Opening { line, .. }) => {
                 self.stage = Stage::Idle { line };
                 LinkEvent::Opened(progress)
             }
-            (Ok(progress), Stage::Busy { line, batch, since, .. }) => {
+            (Ok(published), Stage::Busy { line, batch, since, .. }) => {
                 self.stage = Stage::Idle { line };
                 self.failures = 0;
-                LinkEvent::Sent(progress, batch, since.elapsed())
+                match published {
+                    Published::Sent(progress) => LinkEvent::Sent(progress, batch, since.elapsed()),
+                    Published::TooLarge(found) => LinkEvent::TooLarge(found, batch),
+                }
             }
             (Err(fault), stage) => {
                 // A refusal is about one event: no reason to wait.

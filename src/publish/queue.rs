@@ -11,7 +11,7 @@ const HELD: usize = 2 * BATCH_ROWS as usize;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     ready: VecDeque<Arc<Positioned>>,
-    /// Every event up to here is in Kafka, under way, in `ready`, or refused; `None` while there is no line to Kafka.
+    /// Every event up to here is in Kafka, under way, in `ready`, or passed over; `None` while there is no line to Kafka.
     loaded: Option<i64>,
     /// Highest position given.
     last: i64,
@@ -61,7 +61,7 @@ impl Queue {
         self.loaded.filter(|loaded| self.ready.is_empty() && *loaded < self.last)
     }
 
-    /// Takes in what was read from the table after [`Queue::wants_after`]; nothing means that the rest was refused.
+    /// Takes in what was read from the table after [`Queue::wants_after`]; nothing means that the rest is passed over.
     pub fn fill(&mut self, events: Vec<Positioned>) {
         self.loaded = Some(events.last().map_or(self.last, |event| event.position));
         self.ready.extend(events.into_iter().map(Arc::new));
@@ -93,7 +93,15 @@ mod tests {
     fn event(position: i64) -> Positioned {
         let id = uuid::Uuid::from_u128(position.unsigned_abs().into());
         let payload = b"{}".to_vec();
-        Positioned { position, topic: Topic::Violations, id, key: "k".into(), payload, created_at: Timestamp::EPOCH }
+        Positioned {
+            position,
+            topic: Topic::Violations,
+            id,
+            key: "k".into(),
+            payload,
+            created_at: Timestamp::EPOCH,
+            stand_in: false,
+        }
     }
 
     fn fresh(positions: std::ops::RangeInclusive<i64>) -> Vec<Arc<Positioned>> {
@@ -133,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_of_refused_events_is_passed_over() {
+    fn a_tail_of_events_that_do_not_go_out_is_passed_over() {
         let mut queue = Queue::new(5);
         queue.open(3);
         assert_eq!(queue.wants_after(), Some(3));

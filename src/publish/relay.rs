@@ -208,10 +208,12 @@ async fn show(shared: &Shared, session: &Session) -> Result<(), SessionError> {
         last_position: state.last,
         sent_position: state.sent,
         unpositioned: outbox::waiting(&session.client, leader::COUNTED).await?,
+        not_in_full: 0,
         oldest_unsent: None,
         last_error: None,
     });
     // The leader tells these; two replicas telling them would count twice.
+    shared.books.levels.events_not_in_full.set(0);
     shared.books.levels.outbox_unsent.set(0);
     shared.books.levels.relay_lag_ms.set(0);
     Ok(())

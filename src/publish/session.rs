@@ -34,13 +34,15 @@ impl Sessions {
 const LOCK: i64 = 0x6477_5f72_656c_6179;
 
 /// Session settings: limits so that nothing hangs for ever on either side, a server that notices within seconds that
-/// we are gone, and plans that use the indexes however little the planner knows about the table yet.
-const SETTINGS: &str = "
+/// we are gone, and plans that follow an index in its order and stop at a limit, however little the planner knows about
+/// the table yet: one that believes that few rows wait would read and sort them all.
+pub const SETTINGS: &str = "
 SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET timezone = 'UTC'; SET jit = off;
 SET synchronous_commit = on;
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = '20s';
 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+SET enable_sort = off; SET enable_bitmapscan = off;
 ";
 
 /// An open session.

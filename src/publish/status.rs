@@ -39,6 +39,8 @@ pub struct Status {
     pub sent_position: i64,
     /// Committed events without a position, counted up to 100 000.
     pub unpositioned: i64,
+    /// Events that are not out in full, counted up to 100 000; told by the leader.
+    pub not_in_full: i64,
     /// When the oldest event that is not out yet was made.
     pub oldest_unsent: Option<Timestamp>,
     /// What went wrong last and is not mended yet; without hosts, keys or payloads of ours.

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (15, "bounds", include_str!("../../schemas/sql/0015_bounds.sql")),
     (16, "intercept", include_str!("../../schemas/sql/0016_intercept.sql")),
     (17, "inspection conflicts", include_str!("../../schemas/sql/0017_inspection_conflicts.sql")),
+    (18, "refused events", include_str!("../../schemas/sql/0018_refused_events.sql")),
     (19, "carrier", include_str!("../../schemas/sql/0019_carrier.sql")),
     (20, "write probe", include_str!("../../schemas/sql/0020_write_probe.sql")),
     (21, "every byte", include_str!("../../schemas/sql/0021_every_byte.sql")),

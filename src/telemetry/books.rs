@@ -150,6 +150,8 @@ pub struct Levels {
     pub signature_backlog: Level,
     /// How long the oldest of them has waited, milliseconds.
     pub signature_lag_ms: Level,
+    /// Events that Kafka has not taken in full.
+    pub events_not_in_full: Level,
     /// Committed events that are not out yet.
     pub outbox_unsent: Level,
     /// Age of the oldest of them, milliseconds.
@@ -248,6 +250,7 @@ impl Books {
         gauge!(name::TERMINAL_OLDEST_SECONDS).set(seconds(&self.levels.terminal_oldest_ms));
         gauge!(name::SIGNATURE_BACKLOG).set(self.levels.signature_backlog.get() as f64);
         gauge!(name::SIGNATURE_LAG_SECONDS).set(seconds(&self.levels.signature_lag_ms));
+        gauge!(name::EVENTS_NOT_IN_FULL).set(self.levels.events_not_in_full.get() as f64);
         gauge!(name::OUTBOX_UNSENT).set(self.levels.outbox_unsent.get() as f64);
         gauge!(name::RELAY_LAG_SECONDS).set(seconds(&self.levels.relay_lag_ms));
         counter!(name::INTERCEPTS).absolute(self.intercepts.get());

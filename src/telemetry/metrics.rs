@@ -70,6 +70,7 @@ pub const SIGNATURE_LAG_SECONDS: &str = "dieselwatch_signature_lag_seconds";
 // Publish.
 pub const OUTBOX_UNSENT: &str = "dieselwatch_outbox_unsent_events";
 pub const RELAY_LAG_SECONDS: &str = "dieselwatch_relay_lag_seconds";
+pub const EVENTS_NOT_IN_FULL: &str = "dieselwatch_events_not_in_full";
 pub const EVENTS_PUBLISHED: &str = "dieselwatch_events_published_total";
 pub const EVENT_PUBLISH_SECONDS: &str = "dieselwatch_event_publish_seconds";
 pub const KAFKA_TRANSACTION_SECONDS: &str = "dieselwatch_kafka_transaction_seconds";
@@ -180,6 +181,7 @@ pub const TABLE: &[Metric] = &[
     gauge(SIGNATURE_LAG_SECONDS, &[], "Age of the packet that has waited longest for verification, 0 when none waits"),
     gauge(OUTBOX_UNSENT, &[], "Committed events that are not out yet"),
     gauge(RELAY_LAG_SECONDS, &[], "Age of the oldest event that is not out yet"),
+    gauge(EVENTS_NOT_IN_FULL, &[], "Events that Kafka has not taken in full, whether a stand-in is out or nothing; counted up to a hundred thousand"),
     counter(EVENTS_PUBLISHED, &["topic"], "Events put out, to Kafka or for HTTP"),
     histogram(EVENT_PUBLISH_SECONDS, SECONDS, "Time from an event's creation to its being readable"),
     histogram(KAFKA_TRANSACTION_SECONDS, SECONDS, "Time from handing a batch of events to Kafka to its commit"),

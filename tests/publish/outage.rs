@@ -1,6 +1,6 @@
 //! Kafka going away and coming back, and a broker that refuses an event.
 
-use dieselwatch::publish::{feed, status::KafkaLink};
+use dieselwatch::publish::{feed, refused};
 use rdkafka::{
     mocking::MockCluster,
     producer::DefaultProducerContext,
@@ -97,17 +97,21 @@ async fn an_event_that_kafka_refuses_does_not_hold_up_the_others() {
     let relay = start(&database, Some(&cluster.bootstrap_servers()), "refused");
     commit(&mut client, 0..1).await;
     until_sent(&relay, 1).await;
-    // Four of one key are one request to one partition; it is refused whole, and then the first of them alone.
+    // The mock does not say what its topics take. Four of one key are one request to one partition; it is refused whole, then
+    // the first of them alone, then even its stand-in.
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal, refusal]);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal, refusal, refusal]);
     let same_key: Vec<Event> = [13, 26, 39, 52].map(numbered).to_vec();
     let transaction = client.transaction().await.unwrap();
     outbox::insert(&transaction, &same_key).await.unwrap();
     transaction.commit().await.unwrap();
     until_sent(&relay, 5).await;
-    let refused = client.query("SELECT position, refused FROM outbox WHERE refused IS NOT NULL", &[]).await.unwrap();
+    let status = until(&relay, "the count", |s| s.not_in_full == 1).await;
+    assert_eq!(status.unsent(), 0, "it does not wait");
+    let refused = refused::list(&client, 0, 10).await.unwrap();
     assert_eq!(refused.len(), 1);
-    assert_eq!((refused[0].get::<_, i64>(0), refused[0].get::<_, &str>(1)), (2, "MessageSizeTooLarge"));
+    assert_eq!((refused[0].position, refused[0].id, refused[0].stand_in), (2, numbered(13).id, false));
+    assert!(refused[0].reason.starts_with("the broker refuses it: "), "{}", refused[0].reason);
     assert!(relay.stop(STOP).await);
     let records = in_mock(&cluster, &origin(&client).await).await;
     let positions: Vec<_> = records.iter().map(|r| r.header("position").unwrap()).collect();

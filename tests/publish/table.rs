@@ -1,11 +1,12 @@
 //! Without Kafka: positions, pages, live events, standing by, pruning.
 
 use dieselwatch::{
-    publish::{feed, outbox, status::Role},
+    publish::{self, feed, outbox, status::Role},
     reading::Timestamp,
 };
 
 use super::*;
+use outbox::{BATCH_BYTES, BATCH_ROWS};
 
 #[tokio::test]
 async fn committed_events_get_positions_without_kafka() {
@@ -112,4 +113,53 @@ async fn a_lost_session_is_opened_again() {
     until(&relay, "the loss to show", |s| s.role != Role::Leader).await;
     commit(&mut client, 0..1).await;
     until(&relay, "the event to get a position", |s| s.role == Role::Leader && s.last_position == 1).await;
+}
+
+/// Rows that the nodes of a plan produced or looked at in vain, all together.
+fn rows_touched(node: &serde_json::Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or(0.0);
+    let removed = number("Rows Removed by Filter") + number("Rows Removed by Join Filter");
+    let own = (number("Actual Rows") + removed) * number("Actual Loops");
+    own + node["Plans"].as_array().into_iter().flatten().map(rows_touched).sum::<f64>()
+}
+
+/// What a step of the relay touches, as the server counts it; the step is rolled back.
+async fn touched_by_a_step(client: &mut Client) -> f64 {
+    let transaction = client.transaction().await.unwrap();
+    let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE step ({}, {}, 0, '{{}}')", BATCH_ROWS, BATCH_BYTES);
+    let row = transaction.query_one(&explain, &[]).await.unwrap();
+    let plan: serde_json::Value = row.get(0);
+    assert_eq!(plan[0]["Plan"]["Actual Rows"].as_f64(), Some(BATCH_ROWS as f64), "a whole batch");
+    rows_touched(&plan[0]["Plan"])
+}
+
+#[tokio::test]
+async fn a_step_costs_what_its_batch_holds_and_not_what_waits() {
+    let Some(database) = outbox().await else { return };
+    let mut client = database.client().await;
+    client.batch_execute(publish::SETTINGS).await.unwrap();
+    let insert = |rows: u32, position: &str| {
+        format!(
+            "INSERT INTO outbox (event_id, topic, key, payload, position) \
+             SELECT gen_random_uuid(), 1, 'k' || i % 50, '{{}}', {position} FROM generate_series(1, {rows}) AS i"
+        )
+    };
+    // Planned once, on an empty table, as by a relay that has run since the first start.
+    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE step AS {}", outbox::STEP);
+    client.batch_execute(&prepare).await.unwrap();
+    client.batch_execute(&insert(1_000, "NULL")).await.unwrap();
+    let few = touched_by_a_step(&mut client).await;
+    client.batch_execute(&insert(9_000, "NULL")).await.unwrap();
+    assert_eq!(touched_by_a_step(&mut client).await, few, "the plan of an empty table");
+    client.batch_execute("SET plan_cache_mode = force_custom_plan").await.unwrap();
+    assert_eq!(touched_by_a_step(&mut client).await, few, "never analysed");
+    client.batch_execute("ANALYZE outbox").await.unwrap();
+    assert_eq!(touched_by_a_step(&mut client).await, few, "analysed with the queue in it");
+    // What made it slow: analysed while all was out, and then a queue.
+    let history = format!("DELETE FROM outbox; {}; UPDATE outbox_relay SET last_position = 20000", insert(20_000, "i"));
+    client.batch_execute(&history).await.unwrap();
+    client.batch_execute("ANALYZE outbox").await.unwrap();
+    client.batch_execute(&insert(10_000, "NULL")).await.unwrap();
+    assert_eq!(touched_by_a_step(&mut client).await, few, "analysed while nothing waited");
+    assert!(few < 20.0 * BATCH_ROWS as f64, "{few} rows");
 }

@@ -10,6 +10,8 @@ use std::{
 use dieselwatch::embedded::child::KeptChild;
 use rdkafka::{
     ClientConfig, Message as _, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     message::Headers as _,
@@ -139,6 +141,27 @@ impl Kafka {
             tokio::task::spawn_blocking(move || answers(&brokers)).await.unwrap().then_some(true)
         })
         .await
+    }
+
+    /// Sets how large a batch the topic takes, bytes; makes the topic where there is none.
+    pub async fn limit(&self, topic: &str, bytes: u32) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.brokers()).set("log_level", "0").create().unwrap();
+        let (options, bytes) = (AdminOptions::new(), bytes.to_string());
+        let new = NewTopic::new(topic, -1, TopicReplication::Fixed(-1)).set("max.message.bytes", &bytes);
+        let made = admin.create_topics([&new], &options).await.unwrap().remove(0);
+        if made.is_err() {
+            let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+            admin.alter_configs([&change], &options).await.unwrap().remove(0).unwrap();
+        }
+        // What is set is in force once the broker says so.
+        super::until("the topic's limit", async || {
+            let described =
+                admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await.unwrap().remove(0);
+            let value = described.ok()?.get("max.message.bytes")?.value.clone();
+            (value == Some(bytes.clone())).then_some(())
+        })
+        .await;
     }
 
     /// Reads a whole topic as a consumer that only sees committed records; empty when there is no such topic.

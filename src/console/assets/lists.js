@@ -79,13 +79,14 @@ export function tiles(section, state, language) {
   const readings = state.sources.map((source) => source.readings);
   const sum = (books, field) => books.reduce((total, book) => total + book[field], 0);
   const rate = (value) => `${short(value)} ${word("perSecond")}`;
+  const notInFull = state.lag.events_not_in_full > 0 ? ` · ${word("notInFull")} ${short(state.lag.events_not_in_full)}` : "";
   const numbers = [
     ["received", whole(sum(messages, "received")), rate(state.rates.messages_received_per_s), ""],
     ["stored", whole(sum(readings, "stored")), rate(state.rates.readings_stored_per_s), ""],
     ["today", `${whole(state.findings_today)}${state.findings_today >= 100000 ? "+" : ""}`, `${word("sinceStartShort")} ${short(state.findings)}`, "warm"],
     ["intercepts", whole(state.intercepts), word("sinceStartShort"), state.intercepts > 0 ? "hot" : ""],
     ["quarantined", whole(sum(readings, "quarantined")), rate(state.rates.readings_quarantined_per_s), ""],
-    ["lag", duration(state.lag.commit_ms), `${word("outbox")} ${short(state.lag.outbox_events)} · ${word("tasks")} ${short(state.lag.evaluation_tasks)}`, state.lag.commit_ms > 5000 ? "hot" : ""],
+    ["lag", duration(state.lag.commit_ms), `${word("outbox")} ${short(state.lag.outbox_events)}${notInFull} · ${word("tasks")} ${short(state.lag.evaluation_tasks)}`, state.lag.commit_ms > 5000 ? "hot" : ""],
   ];
   show(section, [language, numbers], () =>
     numbers.map(([key, number, below, style]) =>

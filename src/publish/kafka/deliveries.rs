@@ -28,6 +28,10 @@ impl Deliveries {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    pub fn any_failed(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(Result::is_err)
+    }
+
     pub fn progress(&self, events: &[Arc<Positioned>]) -> Result<Progress, Fault> {
         let reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progress = Progress { sent: 0, ends: Ends::new() };

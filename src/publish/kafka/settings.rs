@@ -1,15 +1,14 @@
 //! From the `[kafka]` section to librdkafka's properties, and the topics that must be there.
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    error::RDKafkaErrorCode,
-    producer::{BaseProducer, Producer as _, ProducerContext},
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use secrecy::ExposeSecret as _;
 
-use super::{ASK, Fault};
+use super::{ASK, Fault, deliveries};
 use crate::{config, publish::event::Topic};
 
 /// Connection parameters; cheap to clone, holds the password.
@@ -17,6 +16,24 @@ use crate::{config, publish::event::Topic};
 pub struct Settings {
     base: ClientConfig,
     transactional_id: String,
+}
+
+/// What librdkafka takes for `message.max.bytes` where nothing else is configured, and for `batch.size`.
+const DEFAULT_BYTES: usize = 1_000_000;
+
+/// Questions about the cluster; what fails comes back from the question.
+pub(super) type Admin = AdminClient<Quiet>;
+
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        deliveries::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        deliveries::note(&error, reason);
+    }
 }
 
 impl Settings {
@@ -36,7 +53,9 @@ impl Settings {
     }
 
     /// What exactly-once and order rest on is not for `[kafka.properties]` to change.
-    pub(super) fn producer(&self) -> ClientConfig {
+    ///
+    /// `batch_bytes`: records are put together up to this size, because a broker refuses a batch that is too large whole.
+    pub(super) fn producer(&self, batch_bytes: usize) -> ClientConfig {
         let mut config = ClientConfig::new();
         // A batch is complete when it is handed over, so lingering only adds delay. The timeout is the longest outage
         // that is waited out inside a transaction, and the longest time an unfinished one hides later records.
@@ -48,7 +67,22 @@ impl Settings {
         config.set("transactional.id", &self.transactional_id).set("enable.idempotence", "true").set("acks", "all");
         // The partitioner of the Java clients: the same key goes where their producers would put it.
         config.set("partitioner", "murmur2_random");
+        config.set("batch.size", self.bytes("batch.size").min(batch_bytes).to_string());
         config
+    }
+
+    /// The largest message that a producer with these settings takes, bytes.
+    pub(super) fn largest_message(&self) -> usize {
+        self.bytes("message.max.bytes")
+    }
+
+    fn bytes(&self, property: &str) -> usize {
+        self.base.get(property).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_BYTES)
+    }
+
+    /// A client for questions about the cluster, and for making topics.
+    pub(super) fn admin(&self) -> Result<Admin, Fault> {
+        self.base.create_with_context(Quiet).map_err(Fault::kafka("make an administration client"))
     }
 
     /// A consumer that is assigned its partitions by hand and never commits.
@@ -62,16 +96,13 @@ impl Settings {
 }
 
 /// The partitions of every topic we publish to. Asks for missing topics to be made with the broker's own defaults.
-pub(super) fn partitions<C: ProducerContext>(
-    settings: &Settings,
-    producer: &BaseProducer<C>,
-) -> Result<Vec<(Topic, Vec<i32>)>, Fault> {
+pub(super) fn partitions(admin: &Admin) -> Result<Vec<(Topic, Vec<i32>)>, Fault> {
     let mut found = Vec::new();
     for topic in Topic::ALL {
-        let mut partitions = ask(producer, topic)?;
+        let mut partitions = ask(admin, topic)?;
         if partitions.is_empty() {
-            create(settings, topic)?;
-            partitions = ask(producer, topic)?;
+            create(admin, topic)?;
+            partitions = ask(admin, topic)?;
         }
         if partitions.is_empty() {
             return Err(Fault::NoPartitions(topic.name()));
@@ -81,25 +112,26 @@ pub(super) fn partitions<C: ProducerContext>(
     Ok(found)
 }
 
-fn ask<C: ProducerContext>(producer: &BaseProducer<C>, topic: Topic) -> Result<Vec<i32>, Fault> {
-    let metadata =
-        producer.client().fetch_metadata(Some(topic.name()), ASK).map_err(Fault::kafka("ask for the topics"))?;
+fn ask(admin: &Admin, topic: Topic) -> Result<Vec<i32>, Fault> {
+    let metadata = admin.inner().fetch_metadata(Some(topic.name()), ASK).map_err(Fault::kafka("ask for the topics"))?;
     Ok(metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect())
 }
 
-fn create(settings: &Settings, topic: Topic) -> Result<(), Fault> {
-    let admin: AdminClient<DefaultClientContext> =
-        settings.base.create().map_err(Fault::kafka("make an administration client"))?;
+fn create(admin: &Admin, topic: Topic) -> Result<(), Fault> {
     // -1: as many partitions and replicas as the cluster's administrator set as default.
     let new = NewTopic::new(topic.name(), -1, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
-    // The library's future is driven by a thread of its own; this one only waits.
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|_| Fault::Gone)?;
-    let created = runtime.block_on(admin.create_topics([&new], &options)).map_err(Fault::kafka("create a topic"))?;
+    let created = wait(admin.create_topics([&new], &options))?.map_err(Fault::kafka("create a topic"))?;
     match created.into_iter().next() {
         Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => {
-            Err(Fault::kafka("create a topic")(rdkafka::error::KafkaError::AdminOp(code)))
+            Err(Fault::kafka("create a topic")(KafkaError::AdminOp(code)))
         }
         _ => Ok(()),
     }
+}
+
+/// Waits for an answer to an administration client, which is driven by a thread of its own.
+pub(super) fn wait<T>(answer: impl Future<Output = T>) -> Result<T, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|_| Fault::Gone)?;
+    Ok(runtime.block_on(answer))
 }
