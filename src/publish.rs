@@ -66,6 +66,7 @@
 
 pub mod event;
 pub mod feed;
+mod floor;
 pub mod kafka;
 mod leader;
 mod link;

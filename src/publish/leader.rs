@@ -6,6 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_postgres::Statement;
 
 use super::{
+    floor::Floor,
     kafka::{Fault, TooLarge},
     link::{Link, LinkEvent},
     outbox::{self, BATCH_BYTES, BATCH_ROWS, Ends, Positioned, Progress},
@@ -50,6 +51,7 @@ pub(super) async fn lead(shared: &Shared, session: &mut Session) -> Result<(), S
         queue: Queue::new(state.last),
         unsaved: Progress { sent: state.sent, ends: Ends::new() },
         step,
+        floor: Floor::default(),
         under_way: 0,
         error: None,
         more: false,
@@ -91,6 +93,7 @@ struct Leader<'a> {
     /// What Kafka has committed; the next [`Leader::step`] notes it.
     unsaved: Progress,
     step: Statement,
+    floor: Floor,
     /// Position up to which everything is out, or passed over, once the batch under way is.
     under_way: i64,
     /// The last trouble with Kafka that is not over.
@@ -105,8 +108,8 @@ impl Leader<'_> {
     /// The statement runs while Kafka commits the batch before; its rows are next in order whatever becomes of that one.
     async fn advance(&mut self, session: &Session) -> Result<(), SessionError> {
         self.submit();
-        let fresh: Vec<Arc<Positioned>> =
-            outbox::step(&session.client, &self.step, &self.unsaved).await?.into_iter().map(Arc::new).collect();
+        let fresh = outbox::step(&session.client, &self.step, &self.unsaved, &mut self.floor).await?;
+        let fresh: Vec<Arc<Positioned>> = fresh.into_iter().map(Arc::new).collect();
         self.unsaved.ends.clear();
         self.more = fresh.len() as i64 == BATCH_ROWS || bytes(&fresh) >= BATCH_BYTES;
         self.queue.offer(&fresh);
@@ -293,10 +296,11 @@ impl Leader<'_> {
     }
 
     async fn survey(&mut self, session: &Session) -> Result<(), SessionError> {
-        let unpositioned = outbox::waiting(&session.client, COUNTED).await?;
+        self.floor.survey(&session.client).await?;
+        let unpositioned = outbox::waiting(&session.client, self.floor.lowest(), COUNTED).await?;
         let without_kafka = self.shared.kafka.is_none();
         let sent = if without_kafka { self.queue.last() } else { self.unsaved.sent };
-        let oldest_unsent = outbox::oldest_unsent(&session.client, sent).await?;
+        let oldest_unsent = outbox::oldest_unsent(&session.client, self.floor.lowest(), sent).await?;
         let not_in_full = refused::settle(&session.client, self.unsaved.sent, COUNTED).await?;
         self.show(|status| {
             status.not_in_full = not_in_full;

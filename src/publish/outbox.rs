@@ -11,7 +11,10 @@ use serde_json::Value;
 use tokio_postgres::{Client, Error, Row, Transaction, types::Type};
 use uuid::Uuid;
 
-use super::event::{self, Event, Topic};
+use super::{
+    event::{self, Event, Topic},
+    floor::Floor,
+};
 use crate::reading::Timestamp;
 
 /// Rows positioned or read at once. A batch is one Kafka transaction; beyond some hundreds of records its fixed cost no
@@ -24,8 +27,11 @@ pub const BATCH_BYTES: i64 = 4 * 1024 * 1024;
 /// Rows looked at by one statement of [`prune`], so that its locks stay short.
 const PRUNE_ROWS: i64 = 5_000;
 
+/// The condition holds always: it makes sure that the transaction has an id before its rows get numbers, which the
+/// relay's floor rests on.
 const INSERT: &str = "INSERT INTO outbox (event_id, topic, key, payload) \
-     SELECT * FROM unnest($1::uuid[], $2::int2[], $3::text[], $4::bytea[]) ON CONFLICT (event_id) DO NOTHING";
+     SELECT * FROM unnest($1::uuid[], $2::int2[], $3::text[], $4::bytea[]) WHERE pg_current_xact_id() IS NOT NULL \
+     ON CONFLICT (event_id) DO NOTHING";
 
 /// Adds events to the storing transaction; returns how many were new. One round trip, none for no events.
 ///
@@ -127,7 +133,8 @@ pub const STEP: &str = "
 WITH waiting AS MATERIALIZED (
     SELECT event_id, id
     FROM (SELECT event_id, id, sum(octet_length(payload)) OVER (ORDER BY id) - octet_length(payload) AS before
-          FROM (SELECT event_id, id, payload FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1::bigint) AS candidate
+          FROM (SELECT event_id, id, payload FROM outbox WHERE position IS NULL AND id >= $5::bigint
+                ORDER BY id LIMIT $1::bigint) AS candidate
          ) AS sized
     WHERE before < $2::bigint
 ), counter AS (
@@ -142,7 +149,7 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE outbox SET position = (SELECT base FROM counter) + width_bucket(id, ARRAY(SELECT id FROM waiting ORDER BY id))
 WHERE event_id = ANY(ARRAY(SELECT event_id FROM waiting))
-RETURNING position, topic, event_id, key, payload, created_at";
+RETURNING position, topic, event_id, key, payload, created_at, id";
 
 /// Channel on which a replica without the lock tells the relay that it committed events.
 pub const WAITING: &str = "dieselwatch_outbox";
@@ -150,14 +157,17 @@ pub const WAITING: &str = "dieselwatch_outbox";
 /// Channel on which the relay tells the others that events got positions.
 pub const POSITIONS: &str = "dieselwatch_positions";
 
-/// Runs [`STEP`], prepared by the caller's session.
-pub async fn step(
+/// Runs [`STEP`], prepared by the caller's session, on rows from `floor` on, and raises it.
+pub(super) async fn step(
     client: &Client,
     statement: &tokio_postgres::Statement,
     progress: &Progress,
+    floor: &mut Floor,
 ) -> Result<Vec<Positioned>, Error> {
-    let rows =
-        client.query(statement, &[&BATCH_ROWS, &BATCH_BYTES, &progress.sent, &ends_json(&progress.ends)]).await?;
+    let ends = ends_json(&progress.ends);
+    let rows = client.query(statement, &[&BATCH_ROWS, &BATCH_BYTES, &progress.sent, &ends, &floor.lowest()]).await?;
+    let numbers = rows.iter().map(|row| row.try_get::<_, i64>("id")).collect::<Result<Vec<_>, _>>()?;
+    floor.taken(numbers.into_iter().max());
     let mut events = rows.iter().map(positioned).collect::<Result<Vec<_>, _>>()?;
     // RETURNING has no order of its own.
     events.sort_unstable_by_key(|event| event.position);
@@ -199,21 +209,25 @@ pub async fn backlog(client: &Client, after: i64) -> Result<Vec<Positioned>, Err
         .collect()
 }
 
-/// Events without a position, counted up to `limit`.
-pub async fn waiting(client: &Client, limit: i64) -> Result<i64, Error> {
+/// Events without a position from the number `floor` on, counted up to `limit`.
+pub async fn waiting(client: &Client, floor: i64, limit: i64) -> Result<i64, Error> {
     let row = client
-        .query_one("SELECT count(*) FROM (SELECT FROM outbox WHERE position IS NULL LIMIT $1) AS counted", &[&limit])
+        .query_one(
+            "SELECT count(*) FROM (SELECT FROM outbox WHERE position IS NULL AND id >= $1 LIMIT $2) AS counted",
+            &[&floor, &limit],
+        )
         .await?;
     row.try_get(0)
 }
 
-/// When the oldest event that is not out was made: without a position, or after `sent`.
-pub async fn oldest_unsent(client: &Client, sent: i64) -> Result<Option<Timestamp>, Error> {
+/// When the oldest event that is not out was made: without a position (from the number `floor` on), or after `sent`.
+pub async fn oldest_unsent(client: &Client, floor: i64, sent: i64) -> Result<Option<Timestamp>, Error> {
     let row = client
         .query_one(
-            "SELECT least((SELECT created_at FROM outbox WHERE position IS NULL ORDER BY id LIMIT 1), \
-             (SELECT created_at FROM outbox WHERE position > $1 ORDER BY position LIMIT 1))",
-            &[&sent],
+            "SELECT least((SELECT created_at FROM outbox WHERE position IS NULL AND id >= $1 \
+                           ORDER BY id LIMIT 1), \
+             (SELECT created_at FROM outbox WHERE position > $2 ORDER BY position LIMIT 1))",
+            &[&floor, &sent],
         )
         .await?;
     row.try_get(0)

@@ -207,7 +207,7 @@ async fn show(shared: &Shared, session: &Session) -> Result<(), SessionError> {
         kafka,
         last_position: state.last,
         sent_position: state.sent,
-        unpositioned: outbox::waiting(&session.client, leader::COUNTED).await?,
+        unpositioned: outbox::waiting(&session.client, 0, leader::COUNTED).await?,
         not_in_full: 0,
         oldest_unsent: None,
         last_error: None,

@@ -126,7 +126,7 @@ fn rows_touched(node: &serde_json::Value) -> f64 {
 /// What a step of the relay touches, as the server counts it; the step is rolled back.
 async fn touched_by_a_step(client: &mut Client) -> f64 {
     let transaction = client.transaction().await.unwrap();
-    let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE step ({}, {}, 0, '{{}}')", BATCH_ROWS, BATCH_BYTES);
+    let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE step ({BATCH_ROWS}, {BATCH_BYTES}, 0, '{{}}', 0)");
     let row = transaction.query_one(&explain, &[]).await.unwrap();
     let plan: serde_json::Value = row.get(0);
     assert_eq!(plan[0]["Plan"]["Actual Rows"].as_f64(), Some(BATCH_ROWS as f64), "a whole batch");
