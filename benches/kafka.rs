@@ -92,5 +92,6 @@ fn event(position: &mut i64) -> Positioned {
         key: format!("鲁C{:05}:yellow", *position % 7919),
         payload: vec![b'x'; PAYLOAD],
         created_at: Timestamp::now(),
+        stand_in: false,
     }
 }

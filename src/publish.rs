@@ -6,7 +6,7 @@
 //!    all, so an event is never lost and never invented.
 //! 2. One replica leads: it holds an advisory lock in the database session in which it runs *every* statement of the
 //!    relay. If the session is lost, the lock is lost and no further statement is possible.
-//! 3. The leader gives committed rows a `position`, counting up, in a statement that commits by itself ([`outbox::step`]).
+//! 3. The leader gives committed rows a `position`, counting up, in a statement that commits by itself (`outbox::step`).
 //!    Only rows whose position is committed are sent.
 //! 4. Batches go to Kafka in the order of positions, one transaction after the other, over all topics and partitions, with
 //!    a `transactional.id` that all replicas share. Each record carries `position` and `origin` (the database's id) as

@@ -29,7 +29,7 @@ pub const SOURCE: &str = "/dieselwatch";
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
 /// Largest payload, bytes. Kafka's default `max.message.bytes` is 1 MiB; a payload near it is a mistake in a rule. Where a
-/// topic takes less than this, a [`stand_in`] goes out.
+/// topic takes less than this, a [`stand_in()`] goes out.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
 /// Where an event goes. The number is what the outbox stores.

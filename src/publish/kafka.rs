@@ -3,7 +3,7 @@
 //! A [`Line`] lives from `init_transactions` to its first failure. Whatever goes wrong (time out, fenced, unknown result
 //! of a commit), the answer is the same: drop it and open another one, which fences what is left of the old one, lets the
 //! broker finish or roll back its last transaction, and reads from the topics what came of it. An event that does not fit
-//! is no failure: it is found before anything is sent ([`limits`]), and the line stays.
+//! is no failure: it is found before anything is sent (module `limits`), and the line stays.
 
 mod deliveries;
 mod limits;

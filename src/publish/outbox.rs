@@ -1,6 +1,6 @@
 //! The outbox table in SQL: every statement the writers and the relay run on it.
 //!
-//! Positions are given by [`step`] alone, and only in the session that holds the relay's advisory lock. One statement
+//! Positions are given by `step` alone, and only in the session that holds the relay's advisory lock. One statement
 //! takes the committed rows that have none, in order of insertion, and counts the counter up; so positions have no gaps,
 //! every position is visible once a later one is, and two events of one key keep the order in which they were written
 //! (the second writer saw the first one's commit before it took its `id`).

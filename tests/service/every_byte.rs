@@ -215,7 +215,7 @@ impl Kept {
                     "{topic}: {what}: nothing is kept of byte {at} on of {:?} ({}); kept are {:?}",
                     shown(message),
                     hex::encode(message),
-                    pieces.iter().map(|piece| hex::encode(piece)).collect::<Vec<_>>()
+                    pieces.iter().map(hex::encode).collect::<Vec<_>>()
                 )
             });
             for piece in laid {
