@@ -47,7 +47,11 @@ impl Floor {
             self.settled = self.settled.max(reached);
         }
         // In this order, and in two statements: the snapshot of one would be older than what it reads of the sequence.
-        let reached = number("SELECT last_value FROM outbox_id_seq").await?;
+        let reached = number("SELECT last_value - (NOT is_called)::int FROM outbox_id_seq").await?;
+        if reached < self.settled {
+            // Somebody began the numbers anew.
+            *self = Self::default();
+        }
         let next = number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8").await?;
         self.asked = Some((reached, next));
         Ok(())

@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What the topic takes until it is raised, bytes, and the payload of an event that is larger.
+/// What the topic takes until it is raised, and what an event that is larger holds, bytes.
 const LIMIT: u32 = 4_000;
 const LARGE: usize = 6_000;
 
 fn large(number: u32) -> Event {
     let Event { topic, id, key, .. } = numbered(number);
+    // Nothing that compression makes smaller: the broker looks at what is left of it.
+    let noise = (0u32..).map(|n| Uuid::new_v5(&id, &n.to_be_bytes()).simple().to_string());
+    let data: String = noise.take(LARGE / 32).collect();
     let time = "2026-03-01T08:00:01+08:00";
-    let payload = json!({ "id": id, "type": "test.large", "time": time, "data": "x".repeat(LARGE) });
+    let payload = json!({ "id": id, "type": "test.large", "time": time, "data": data });
     event::Event { topic, id, key, payload: payload.to_string().into_bytes() }
 }
 
@@ -32,7 +35,7 @@ async fn commit_some_large(client: &mut Client) {
 async fn events_command(database: &TestDatabase, brokers: &str, words: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dieselwatch"));
     command.arg("events").args(words).env("DIESELWATCH__DATABASE__URL", database.url());
-    command.env("DIESELWATCH__KAFKA__TRANSACTIONAL_ID", "not-used").env("DIESELWATCH__KAFKA__BROKERS", brokers);
+    command.env("DIESELWATCH__KAFKA__BROKERS", brokers).env("DIESELWATCH__KAFKA__TRANSACTIONAL_ID", "refused");
     command.output().await.unwrap()
 }
 
@@ -156,4 +159,25 @@ async fn a_crash_while_sending_again_repeats_nothing() {
     assert!(relay.stop(STOP).await);
     assert_sent_again(&in_kafka(&kafka, &origin).await);
     assert_eq!(refused::list(&client, 0, 10).await.unwrap(), []);
+}
+
+/// The broker's refusal is what shows it then: a transaction is lost, and nothing else.
+#[tokio::test]
+async fn a_limit_that_is_lowered_under_an_open_line_holds_up_nobody() {
+    let Some(database) = outbox().await else { return };
+    let Some(kafka) = Kafka::start().await else { return };
+    kafka.limit(Topic::Violations.name(), 1_000_000).await;
+    let mut client = database.client().await;
+    let origin = origin(&client).await;
+    let relay = start(&database, Some(&kafka.brokers()), "lowered");
+    until(&relay, "a line", |s| s.kafka == KafkaLink::Connected).await;
+    kafka.limit(Topic::Violations.name(), LIMIT).await;
+    let began = std::time::Instant::now();
+    commit_some_large(&mut client).await;
+    relay.nudge();
+    until_sent(&relay, 30).await;
+    println!("the refusal took {:?}", began.elapsed());
+    until(&relay, "the count", |s| s.not_in_full == 3).await;
+    assert!(relay.stop(STOP).await);
+    assert_stand_ins(&in_kafka(&kafka, &origin).await);
 }
