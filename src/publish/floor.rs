@@ -61,6 +61,50 @@ impl Floor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        publish::{Event, event::Topic, outbox},
+        vehicle::test_pg::Database,
+    };
+
+    /// Commits the event `number`, or leaves the transaction to the caller.
+    async fn insert(transaction: &tokio_postgres::Transaction<'_>, number: u128) {
+        let id = uuid::Uuid::from_u128(number);
+        let event = Event { topic: Topic::Violations, id, key: "k".into(), payload: b"{}".to_vec() };
+        outbox::insert(transaction, &[event]).await.expect("inserts");
+    }
+
+    #[tokio::test]
+    async fn what_is_settled_has_no_gap_that_may_still_be_filled() {
+        let database = Database::migrated().await;
+        let (watcher, mut quick, mut slow) =
+            (database.connect().await, database.connect().await, database.connect().await);
+        let mut floor = Floor::default();
+        for _ in 0..3 {
+            floor.survey(&watcher).await.expect("looks");
+        }
+        assert_eq!(floor.settled, 0, "no number was ever given, and the first will be 1");
+        let late = slow.transaction().await.expect("begins");
+        insert(&late, 1).await;
+        for number in 2..5 {
+            let transaction = quick.transaction().await.expect("begins");
+            insert(&transaction, number).await;
+            transaction.commit().await.expect("commits");
+        }
+        for _ in 0..3 {
+            floor.survey(&watcher).await.expect("looks");
+        }
+        assert_eq!(floor.settled, 0, "number 1 may still be committed");
+        late.commit().await.expect("commits");
+        for _ in 0..3 {
+            floor.survey(&watcher).await.expect("looks");
+        }
+        assert_eq!(floor.settled, 4);
+        watcher.batch_execute("TRUNCATE outbox RESTART IDENTITY").await.expect("empties");
+        for _ in 0..3 {
+            floor.survey(&watcher).await.expect("looks");
+        }
+        assert_eq!((floor.settled, floor.floor), (0, 0), "numbers began anew");
+    }
 
     #[test]
     fn it_rises_no_further_than_is_settled_or_taken() {

@@ -21,7 +21,7 @@ use std::{
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer as _},
+    producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig},
 };
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -217,8 +217,7 @@ impl Session {
         }
         let sent = self.transaction(events);
         if let Err(Fault::Refused { .. }) = sent {
-            // The brokers answer, so the next line need not wait for them to give this transaction up.
-            let _ = self.producer.abort_transaction(ASK);
+            self.abort();
         }
         sent.map(Published::Sent)
     }
@@ -235,6 +234,19 @@ impl Session {
             Some(TooLarge { position: event.position, bytes, limit })
         });
         Ok(too_large.collect())
+    }
+
+    /// Rolls the transaction back while the brokers answer, so that the next line need not wait until they do it. Whether that
+    /// worked the next line finds out.
+    ///
+    /// An abort waits for the reports of what was not sent, and nobody takes them but this thread: five seconds in vain.
+    fn abort(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let deadline = Instant::now() + ASK;
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.take_reports();
+        }
+        let _ = self.producer.abort_transaction(ASK);
     }
 
     fn transaction(&self, events: &[Arc<Positioned>]) -> Result<Progress, Fault> {
