@@ -4,7 +4,7 @@
 //! its start walked over all of them: 2 000 pages after 700 000 events of one long queue. Numbers are not given in the order
 //! of commits, so that the last row taken does not say that none comes below it. What says it:
 //!
-//! 1. `reached`, the last number given, is read, and after it the next transaction id. A transaction has its id before it
+//! 1. `reached`, the last number given, is read, and after it a transaction id is taken. A transaction has its id before it
 //!    takes a number ([`outbox::insert`](super::outbox::insert) sees to that), so whatever holds a number up to `reached` has
 //!    a lower one.
 //! 2. Once no transaction below that id runs any more, every row up to `reached` that will ever be there is visible.
@@ -45,15 +45,19 @@ impl Floor {
                 return Ok(());
             }
             self.settled = self.settled.max(reached);
+            self.asked = None;
         }
-        // In this order, and in two statements: the snapshot of one would be older than what it reads of the sequence.
+        // In this order, and in two statements: the id must be younger than the number.
         let reached = number("SELECT last_value - (NOT is_called)::int FROM outbox_id_seq").await?;
         if reached < self.settled {
             // Somebody began the numbers anew.
             *self = Self::default();
         }
-        let next = number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8").await?;
-        self.asked = Some((reached, next));
+        if reached > self.settled {
+            // An id of our own, which every one given before is below. The end of a snapshot is none: it lies behind the last
+            // transaction that ended, so that the youngest open ones are not below it.
+            self.asked = Some((reached, number("SELECT pg_current_xact_id()::text::int8").await?));
+        }
         Ok(())
     }
 }
@@ -99,6 +103,18 @@ mod tests {
             floor.survey(&watcher).await.expect("looks");
         }
         assert_eq!(floor.settled, 4);
+        // Nothing is committed after it begins, so that its id is not below the end of anybody's snapshot.
+        let last = slow.transaction().await.expect("begins");
+        insert(&last, 5).await;
+        for _ in 0..3 {
+            floor.survey(&watcher).await.expect("looks");
+        }
+        assert_eq!(floor.settled, 4, "number 5 may still be committed");
+        last.commit().await.expect("commits");
+        for _ in 0..3 {
+            floor.survey(&watcher).await.expect("looks");
+        }
+        assert_eq!(floor.settled, 5);
         watcher.batch_execute("TRUNCATE outbox RESTART IDENTITY").await.expect("empties");
         for _ in 0..3 {
             floor.survey(&watcher).await.expect("looks");
